@@ -1,0 +1,3 @@
+//! The event: from its wire form to what the service keeps. Pure; imports nothing of ours.
+pub mod model;
+pub use model::Event;
