@@ -271,7 +271,12 @@ impl Default for Ingest {
 
 impl Default for Writer {
     fn default() -> Self {
-        Self { workers: 1, batch_events: 5000, claim_idle_ms: 30_000, deliveries_max: 5 }
+        Self {
+            workers: 1,
+            batch_events: 5000,
+            claim_idle_ms: 30_000,
+            deliveries_max: 5,
+        }
     }
 }
 
@@ -291,7 +296,10 @@ impl Default for Privacy {
 
 impl Default for Session {
     fn default() -> Self {
-        Self { timeout_minutes: 30, length_max_hours: 24 }
+        Self {
+            timeout_minutes: 30,
+            length_max_hours: 24,
+        }
     }
 }
 
@@ -342,6 +350,9 @@ impl Default for Jobs {
 
 impl Default for Telemetry {
     fn default() -> Self {
-        Self { log_format: LogFormat::Auto, log_filter: "info".into() }
+        Self {
+            log_format: LogFormat::Auto,
+            log_filter: "info".into(),
+        }
     }
 }
