@@ -3,14 +3,15 @@
 -- There is no unique key here. "Stored once" is held by event_keys below, because a hypertable's unique
 -- key must hold its time column, and the time the server gives to a re-sent event may differ from the
 -- first one. It also leaves the widest table with two indexes only, the cheapest to write.
+-- Ids are compared byte by byte (COLLATE "C"), the same order that the derivation of sessions uses.
 CREATE TABLE events (
     timestamp              timestamptz NOT NULL,
-    event_id               text NOT NULL,
+    event_id               text COLLATE "C" NOT NULL,
     event_type             text NOT NULL,
     client_timestamp       timestamptz,
     received_at            timestamptz NOT NULL,
     seq                    bigint,
-    device_id              text NOT NULL,
+    device_id              text COLLATE "C" NOT NULL,
     user_id                text,
     session_id             text,
     key_id                 integer NOT NULL,

@@ -3,7 +3,7 @@ CREATE TABLE sessions (
     id                 uuid PRIMARY KEY,
     session_id         text NOT NULL,
     client_session_id  text,
-    device_id          text NOT NULL,
+    device_id          text COLLATE "C" NOT NULL,
     life               integer NOT NULL,
     customer_id        uuid NOT NULL,
     user_id            text,
