@@ -42,7 +42,8 @@ CREATE TABLE attribute_facts (
     user_id     text,
     category    text NOT NULL CHECK (category IN
         ('demographic', 'behavioural', 'transactional', 'acquisition', 'engagement', 'device', 'custom')),
-    value       jsonb NOT NULL,
+    -- NULL: the attribute was taken away.
+    value       jsonb,
     -- `event:<type>`: what made the service record it.
     reason      text NOT NULL,
     PRIMARY KEY (device_id, name, occurred_at, event_id)

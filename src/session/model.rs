@@ -72,7 +72,7 @@ pub struct Life {
 }
 
 /// One session: a row of the table `sessions`, whose comments explain each field.
-#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
 pub struct Session {
     pub id: Uuid,
     pub session_id: String,

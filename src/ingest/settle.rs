@@ -1,0 +1,335 @@
+//! Settling: the one transaction that decides what becomes of each event.
+//!
+//! Both ways into the store end here, the queue's writer and the direct commit. Everything an entry causes
+//! is in its transaction: the rows, the sessions and customers that follow from them, the ledger, and the
+//! note that the entry is settled. It happens completely, once, or not at all.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use sqlx::{Connection, PgConnection, PgPool};
+use uuid::Uuid;
+
+use super::{derive, entry::Entry};
+use crate::{
+    event::{Event, Hasher, event_key},
+    ops::Clock,
+    session::Rules,
+    store::{
+        StoreError, devices, erasure,
+        events::{self, Load},
+        ledger::{self, DIRECT, EntryId, LedgerKey, Sample, SettledEntry},
+        situation::{self, Situation},
+    },
+};
+
+/// Examples of one reason kept from one batch; the rest is only counted.
+const SAMPLES_PER_REASON: usize = 3;
+
+/// An entry, with its place in the queue if it came through one.
+#[derive(Clone, Debug)]
+pub struct Parcel {
+    pub id: Option<EntryId>,
+    pub entry: Entry,
+}
+
+/// What became of the events of a batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub stored: u64,
+    pub duplicate: u64,
+    pub rejected: u64,
+}
+
+/// Everything settling needs to know; clones share it.
+#[derive(Clone)]
+pub struct Settler {
+    pub pool: PgPool,
+    pub load: Load,
+    pub situation: Situation,
+    pub rules: Arc<Rules>,
+    pub hasher: Hasher,
+    pub clock: Clock,
+}
+
+/// One accepted event of the batch and the parcel it came in.
+struct Item<'a> {
+    parcel: usize,
+    key: Uuid,
+    event: &'a Event,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    stored: i32,
+    duplicate: i32,
+    erased: i32,
+}
+
+impl Settler {
+    /// Settles the parcels of one queue epoch ([`DIRECT`] for none) in one transaction.
+    ///
+    /// Parcels that were settled before change nothing and are not counted again.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has happened then. Its [`StoreError::remedy`] says whether to try again.
+    pub async fn settle(&self, epoch: Uuid, parcels: &[Parcel]) -> Result<Tally, StoreError> {
+        let step = "store.settle";
+        let mut connection = self.pool.acquire().await.map_err(StoreError::at(step))?;
+        let mut transaction = connection.begin().await.map_err(StoreError::at(step))?;
+        let tally = self.settle_within(&mut transaction, epoch, parcels).await?;
+        transaction.commit().await.map_err(StoreError::at(step))?;
+        metrics::counter!("customer_journey_events_stored_total").increment(tally.stored);
+        metrics::counter!("customer_journey_events_duplicate_total").increment(tally.duplicate);
+        Ok(tally)
+    }
+
+    async fn settle_within(
+        &self,
+        connection: &mut PgConnection,
+        epoch: Uuid,
+        parcels: &[Parcel],
+    ) -> Result<Tally, StoreError> {
+        let now = self.clock.now();
+        erasure::lock_shared(connection).await?;
+        let fresh = unsettled(connection, epoch, parcels).await?;
+        let mut counts = vec![Count::default(); fresh.len()];
+        let mut items = gather(&fresh, &mut counts);
+
+        self.refuse_erased(connection, &mut items, &mut counts).await?;
+        if !items.is_empty() {
+            let device_ids: BTreeSet<&str> = items.iter().map(|item| item.event.device_id.as_str()).collect();
+            let locked = devices::lock(connection, &device_ids.into_iter().collect::<Vec<_>>(), now).await?;
+            keep_new(connection, &mut items, &mut counts).await?;
+            let new: Vec<&Event> = items.iter().map(|item| item.event).collect();
+            if !new.is_empty() {
+                events::insert_batch(connection, &new, self.load).await?;
+                derive::follow(connection, locked, &new, &self.rules, now).await?;
+                let hours: BTreeSet<_> = new.iter().map(|event| hour_of(event.timestamp)).collect();
+                situation::mark_dirty(connection, self.situation, &hours.into_iter().collect::<Vec<_>>())
+                    .await?;
+            }
+        }
+        self.account(connection, epoch, &fresh, &counts, now).await
+    }
+
+    /// Takes out events of erased people that happened before they were erased.
+    async fn refuse_erased(
+        &self,
+        connection: &mut PgConnection,
+        items: &mut Vec<Item<'_>>,
+        counts: &mut [Count],
+    ) -> Result<(), StoreError> {
+        let mut hashes: HashMap<Vec<u8>, ()> = HashMap::new();
+        let mut subjects: HashMap<(&str, &str), Vec<u8>> = HashMap::new();
+        for item in items.iter() {
+            for subject in subjects_of(item.event) {
+                subjects.entry(subject).or_insert_with(|| {
+                    let hash = self.hasher.digest(subject.0, subject.1).to_vec();
+                    hashes.insert(hash.clone(), ());
+                    hash
+                });
+            }
+        }
+        let found = erasure::find_tombstones(connection, &hashes.into_keys().collect::<Vec<_>>()).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let erased: HashMap<Vec<u8>, DateTime<Utc>> = found
+            .into_iter()
+            .map(|stone| (stone.subject_hash, stone.erased_at))
+            .collect();
+        items.retain(|item| {
+            let refused = subjects_of(item.event).any(|subject| {
+                erased
+                    .get(&subjects[&subject])
+                    .is_some_and(|at| item.event.timestamp <= *at)
+            });
+            if refused {
+                counts[item.parcel].erased += 1;
+            }
+            !refused
+        });
+        Ok(())
+    }
+
+    /// Writes the ledger and marks the entries as settled.
+    async fn account(
+        &self,
+        connection: &mut PgConnection,
+        epoch: Uuid,
+        fresh: &[&Parcel],
+        counts: &[Count],
+        now: DateTime<Utc>,
+    ) -> Result<Tally, StoreError> {
+        let mut lines: BTreeMap<LedgerKey, i64> = BTreeMap::new();
+        let mut samples = Vec::new();
+        let mut sampled: HashMap<&str, usize> = HashMap::new();
+        let mut settled = Vec::new();
+        let mut tally = Tally::default();
+        for (parcel, count) in fresh.iter().zip(counts) {
+            let entry = &parcel.entry;
+            let mut line = |outcome: &'static str, reason: &str, count: i64| {
+                if count > 0 {
+                    let key = LedgerKey {
+                        hour: hour_of(entry.received_at),
+                        key_id: entry.key_id,
+                        outcome,
+                        reason: reason.to_owned(),
+                    };
+                    *lines.entry(key).or_default() += count;
+                }
+            };
+            if epoch == DIRECT {
+                line("received", "", i64::from(entry.received));
+            }
+            line("stored", "", i64::from(count.stored));
+            line("duplicate", "", i64::from(count.duplicate));
+            line("rejected", "erased", i64::from(count.erased));
+            let mut rejected = count.erased;
+            for refused in &entry.rejected {
+                line("rejected", &refused.reason, i64::from(refused.count));
+                rejected += i32::try_from(refused.count).unwrap_or(i32::MAX);
+                let taken = sampled.entry(&refused.reason).or_default();
+                if *taken < SAMPLES_PER_REASON {
+                    *taken += 1;
+                    samples.push(Sample {
+                        received_at: entry.received_at,
+                        key_id: entry.key_id,
+                        reason: refused.reason.clone(),
+                        field: refused.field.clone(),
+                        detail: refused.detail.clone(),
+                        sample: refused.sample.clone(),
+                    });
+                }
+            }
+            tally.stored += count.stored as u64;
+            tally.duplicate += count.duplicate as u64;
+            tally.rejected += rejected as u64;
+            if let Some(id) = parcel.id {
+                settled.push(SettledEntry {
+                    id,
+                    stored: count.stored,
+                    duplicate: count.duplicate,
+                    rejected,
+                });
+            }
+        }
+        ledger::insert_settled(connection, epoch, &settled, now).await?;
+        ledger::insert_samples(connection, &samples).await?;
+        ledger::add(connection, epoch, &lines.into_iter().collect::<Vec<_>>()).await?;
+        Ok(tally)
+    }
+
+    /// Settles an entry as rejected without looking into it: the last resort for what cannot be stored.
+    pub async fn settle_poison(
+        &self,
+        epoch: Uuid,
+        id: EntryId,
+        received: u32,
+        detail: &str,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let entry = Entry {
+            received,
+            received_at: now,
+            key_id: 0,
+            events: Vec::new(),
+            rejected: vec![super::entry::Rejected {
+                reason: "poison".into(),
+                count: received,
+                field: None,
+                detail: detail.to_owned(),
+                sample: serde_json::json!({ "queue_entry": id.to_string() }),
+            }],
+        };
+        self.settle(epoch, &[Parcel { id: Some(id), entry }]).await?;
+        Ok(())
+    }
+}
+
+/// Returns the parcels that were not settled before.
+async fn unsettled<'a>(
+    connection: &mut PgConnection,
+    epoch: Uuid,
+    parcels: &'a [Parcel],
+) -> Result<Vec<&'a Parcel>, StoreError> {
+    let ids: Vec<EntryId> = parcels.iter().filter_map(|parcel| parcel.id).collect();
+    if ids.is_empty() {
+        return Ok(parcels.iter().collect());
+    }
+    let mut done: HashSet<EntryId> = ledger::settled_among(connection, epoch, &ids)
+        .await?
+        .into_iter()
+        .collect();
+    // The same entry twice in one batch (claimed and read again) counts once.
+    Ok(parcels
+        .iter()
+        .filter(|parcel| parcel.id.is_none_or(|id| done.insert(id)))
+        .collect())
+}
+
+/// Lists the accepted events, and counts ids that come twice within the batch as duplicates.
+fn gather<'a>(parcels: &[&'a Parcel], counts: &mut [Count]) -> Vec<Item<'a>> {
+    let mut seen = HashSet::new();
+    let mut items = Vec::new();
+    for (parcel, source) in parcels.iter().enumerate() {
+        for event in &source.entry.events {
+            let key = event_key(&event.event_id);
+            if seen.insert(key) {
+                items.push(Item { parcel, key, event });
+            } else {
+                counts[parcel].duplicate += 1;
+            }
+        }
+    }
+    items
+}
+
+/// Takes out events whose ids are stored already, and counts what is left as stored.
+async fn keep_new(
+    connection: &mut PgConnection,
+    items: &mut Vec<Item<'_>>,
+    counts: &mut [Count],
+) -> Result<(), StoreError> {
+    items.sort_unstable_by_key(|item| item.key);
+    let keys: Vec<Uuid> = items.iter().map(|item| item.key).collect();
+    let times: Vec<DateTime<Utc>> = items.iter().map(|item| item.event.timestamp).collect();
+    let new: HashSet<Uuid> = events::claim_keys(connection, &keys, &times)
+        .await?
+        .into_iter()
+        .collect();
+    items.retain(|item| {
+        let count = &mut counts[item.parcel];
+        if new.contains(&item.key) {
+            count.stored += 1;
+            true
+        } else {
+            count.duplicate += 1;
+            false
+        }
+    });
+    // Rows of one device next to each other and in time order: the order they are read in.
+    items.sort_unstable_by(|a, b| {
+        (&a.event.device_id, a.event.timestamp).cmp(&(&b.event.device_id, b.event.timestamp))
+    });
+    Ok(())
+}
+
+/// Domains of the keyed hashes that tombstones are made of.
+pub const ERASED_DEVICE: &str = "erased-device";
+/// See [`ERASED_DEVICE`].
+pub const ERASED_USER: &str = "erased-user";
+
+fn subjects_of(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+    std::iter::once((ERASED_DEVICE, event.device_id.as_str()))
+        .chain(event.user_id.as_deref().map(|user| (ERASED_USER, user)))
+}
+
+/// Returns the start of the hour that `time` lies in.
+pub fn hour_of(time: DateTime<Utc>) -> DateTime<Utc> {
+    time.duration_trunc(TimeDelta::hours(1)).unwrap_or(time)
+}

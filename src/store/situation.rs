@@ -1,0 +1,423 @@
+//! The three storage situations, and everything that depends on the TimescaleDB edition.
+//!
+//! The tables are the same everywhere. On TimescaleDB `events` becomes a hypertable; on its community
+//! edition compression, retention and the hourly roll-up are policies of the database, elsewhere the
+//! scheduler does that work. All statements here are either constant or made of numbers and constants.
+
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::StoreError;
+use crate::config::Retention;
+
+/// Which database features the service found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Situation {
+    /// TimescaleDB with its community licence: hypertables, continuous aggregates, compression, retention.
+    TimescaleCommunity,
+    /// TimescaleDB with its Apache licence: hypertables only.
+    TimescaleApache,
+    /// PostgreSQL alone.
+    Plain,
+}
+
+impl Situation {
+    /// The name as `doctor` and the API show it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TimescaleCommunity => "timescale_community",
+            Self::TimescaleApache => "timescale_apache",
+            Self::Plain => "plain",
+        }
+    }
+
+    /// Whether `events` is a hypertable.
+    pub fn has_hypertables(self) -> bool {
+        self != Self::Plain
+    }
+
+    /// Whether the database itself rolls up, compresses and drops old events.
+    pub fn has_policies(self) -> bool {
+        self == Self::TimescaleCommunity
+    }
+}
+
+/// Days an event outlives the age at which new ones are refused, so that a late event still finds the
+/// events of its session.
+pub const RETENTION_MARGIN_DAYS: u32 = 2;
+
+/// Finds out what the database offers. Does not change it.
+pub async fn detect(connection: &mut PgConnection) -> Result<Situation, StoreError> {
+    let step = "store.situation.detect";
+    let installed: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'timescaledb')")
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(StoreError::at(step))?;
+    if !installed {
+        return Ok(Situation::Plain);
+    }
+    let licence: Option<String> = sqlx::query_scalar("SELECT current_setting('timescaledb.license', true)")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::at(step))?;
+    Ok(match licence.as_deref() {
+        Some("timescale") => Situation::TimescaleCommunity,
+        _ => Situation::TimescaleApache,
+    })
+}
+
+/// Returns the version of the TimescaleDB extension in this database.
+pub async fn timescale_version(connection: &mut PgConnection) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        .fetch_optional(connection)
+        .await
+        .map_err(StoreError::at("store.situation.version"))
+}
+
+/// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
+async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let step = "store.situation.extension";
+    let available: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb')
+            AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(StoreError::at(step))?;
+    if !available {
+        return Ok(());
+    }
+    if let Err(error) = sqlx::query("CREATE EXTENSION IF NOT EXISTS timescaledb")
+        .execute(connection)
+        .await
+    {
+        tracing::warn!(%error, "TimescaleDB is on the server but this role cannot create the extension");
+    }
+    Ok(())
+}
+
+/// Brings the database into the form its situation allows, with the policies of the configuration.
+///
+/// Safe to call at every start: what is as it should be stays untouched. Serialised by an advisory lock.
+pub async fn prepare(connection: &mut PgConnection, retention: &Retention) -> Result<Situation, StoreError> {
+    let step = "store.situation.prepare";
+    sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::at(step))?;
+    let result = prepare_locked(connection, retention).await;
+    sqlx::query("SELECT pg_advisory_unlock(hashtext('customer-journey.situation'))")
+        .execute(connection)
+        .await
+        .map_err(StoreError::at(step))?;
+    result
+}
+
+async fn prepare_locked(
+    connection: &mut PgConnection,
+    retention: &Retention,
+) -> Result<Situation, StoreError> {
+    try_extension(connection).await?;
+    let situation = detect(connection).await?;
+    if situation.has_hypertables() {
+        make_hypertable(connection, retention).await?;
+    }
+    if situation.has_policies() {
+        make_aggregate(connection).await?;
+        set_policies(connection, retention).await?;
+    } else {
+        make_rollup_view(connection).await?;
+    }
+    Ok(situation)
+}
+
+async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> Result<(), StoreError> {
+    // Not user input: the statements of this file are made of constants and numbers.
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map_err(StoreError::at(step))?;
+    Ok(())
+}
+
+async fn make_hypertable(connection: &mut PgConnection, retention: &Retention) -> Result<(), StoreError> {
+    let step = "store.situation.hypertable";
+    let days = retention.chunk_days;
+    run(
+        connection,
+        step,
+        format!(
+            "SELECT create_hypertable('events', 'timestamp', chunk_time_interval => interval '{days} days',
+                 create_default_indexes => false, if_not_exists => true, migrate_data => true);
+             SELECT set_chunk_time_interval('events', interval '{days} days');"
+        ),
+    )
+    .await
+}
+
+/// The roll-up's columns; the same text feeds the continuous aggregate and the view that stands in for it.
+const ROLLUP_COLUMNS: &str = "event_type, device_type, country, currency,
+    count(*) AS events, sum(order_total) AS order_total,
+    sum(page_load_time_ms)::bigint AS page_load_ms_sum, count(page_load_time_ms) AS page_load_count";
+
+async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let step = "store.situation.aggregate";
+    let exists: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM timescaledb_information.continuous_aggregates
+                        WHERE view_name = 'events_hourly' AND view_schema = current_schema())",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(StoreError::at(step))?;
+    if exists {
+        return Ok(());
+    }
+    run(connection, step, "DROP VIEW IF EXISTS events_hourly".into()).await?;
+    // Alone in its message: a continuous aggregate cannot be made inside a transaction.
+    run(
+        connection,
+        step,
+        format!(
+            "CREATE MATERIALIZED VIEW events_hourly
+             WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
+             SELECT time_bucket(interval '1 hour', timestamp) AS hour, {ROLLUP_COLUMNS}
+             FROM events GROUP BY 1, event_type, device_type, country, currency WITH NO DATA"
+        ),
+    )
+    .await?;
+    run(connection, step, "DELETE FROM rollup_dirty_hours".into()).await
+}
+
+/// A policy as the database has it: `(drop_after or compress_after or start_offset)` as text.
+async fn policy(
+    connection: &mut PgConnection,
+    procedure: &str,
+    key: &str,
+) -> Result<Option<String>, StoreError> {
+    sqlx::query_scalar(
+        "SELECT j.config ->> $2 FROM timescaledb_information.jobs j
+         WHERE j.proc_name = $1 AND j.config ? $2
+           AND (j.hypertable_name = 'events' OR $1 = 'policy_refresh_continuous_aggregate')",
+    )
+    .bind(procedure)
+    .bind(key)
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::at("store.situation.policy"))
+}
+
+/// Sets retention, compression and refresh; a policy is replaced only when the configuration differs.
+async fn set_policies(connection: &mut PgConnection, retention: &Retention) -> Result<(), StoreError> {
+    let step = "store.situation.policies";
+    let keep = drop_after_days(retention);
+    let wanted = keep.map(|days| format!("{days} days"));
+    if policy(connection, "policy_retention", "drop_after").await? != wanted {
+        run(
+            connection,
+            step,
+            "SELECT remove_retention_policy('events', if_exists => true)".into(),
+        )
+        .await?;
+        if let Some(days) = &wanted {
+            run(
+                connection,
+                step,
+                format!("SELECT add_retention_policy('events', interval '{days}')"),
+            )
+            .await?;
+        }
+    }
+
+    let compress =
+        (retention.compress_after_days > 0).then(|| format!("{} days", retention.compress_after_days));
+    if policy(connection, "policy_compression", "compress_after").await? != compress {
+        run(
+            connection,
+            step,
+            "SELECT remove_compression_policy('events', if_exists => true)".into(),
+        )
+        .await?;
+        if let Some(after) = &compress {
+            // Ordered by device within a chunk, not segmented: most devices have a handful of events in a
+            // chunk, far too few to fill a compressed segment of their own, and the minimum and maximum
+            // kept per batch still lead to one device's rows.
+            run(
+                connection,
+                step,
+                format!(
+                    "ALTER TABLE events SET (timescaledb.compress,
+                         timescaledb.compress_orderby = 'device_id, timestamp');
+                     SELECT add_compression_policy('events', interval '{after}')"
+                ),
+            )
+            .await?;
+        }
+    }
+
+    // Refreshing a range whose events were dropped would empty it: the roll-up outlives them.
+    let start = keep.map_or_else(
+        || "36500 days".to_owned(),
+        |days| format!("{} days", days.max(2) - 1),
+    );
+    if policy(connection, "policy_refresh_continuous_aggregate", "start_offset")
+        .await?
+        .as_deref()
+        != Some(start.as_str())
+    {
+        run(
+            connection,
+            step,
+            format!(
+                "SELECT remove_continuous_aggregate_policy('events_hourly', if_exists => true);
+                 SELECT add_continuous_aggregate_policy('events_hourly', start_offset => interval '{start}',
+                     end_offset => interval '1 hour', schedule_interval => interval '10 minutes')"
+            ),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
+/// Returns after how many days events are dropped; `None` keeps them for ever.
+pub fn drop_after_days(retention: &Retention) -> Option<u32> {
+    (retention.events_days > 0).then(|| retention.events_days + RETENTION_MARGIN_DAYS)
+}
+
+/// Reads clean hours from the roll-up's rows and dirty ones from the events, so that it is never behind.
+async fn make_rollup_view(connection: &mut PgConnection) -> Result<(), StoreError> {
+    run(
+        connection,
+        "store.situation.rollup_view",
+        format!(
+            "CREATE OR REPLACE VIEW events_hourly AS
+             SELECT hour, event_type, device_type, country, currency, events, order_total,
+                    page_load_ms_sum, page_load_count
+             FROM events_hourly_rows r
+             WHERE NOT EXISTS (SELECT 1 FROM rollup_dirty_hours d WHERE d.hour = r.hour)
+             UNION ALL
+             SELECT d.hour, e.* FROM rollup_dirty_hours d CROSS JOIN LATERAL (
+                 SELECT {ROLLUP_COLUMNS} FROM events
+                 WHERE timestamp >= d.hour AND timestamp < d.hour + interval '1 hour'
+                 GROUP BY event_type, device_type, country, currency) e"
+        ),
+    )
+    .await
+}
+
+/// Marks hours whose roll-up must be computed again; does nothing where the database keeps track itself.
+///
+/// `hours` must be sorted. A mark that is already there is locked until this transaction ends: a roll-up
+/// must not take it away before the events it stands for can be seen.
+pub async fn mark_dirty(
+    connection: &mut PgConnection,
+    situation: Situation,
+    hours: &[chrono::DateTime<chrono::Utc>],
+) -> Result<(), StoreError> {
+    if situation.has_policies() || hours.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO rollup_dirty_hours SELECT unnest($1::timestamptz[])
+         ON CONFLICT (hour) DO UPDATE SET hour = excluded.hour WHERE false",
+    )
+    .bind(hours)
+    .execute(connection)
+    .await
+    .map_err(StoreError::at("store.situation.mark_dirty"))?;
+    Ok(())
+}
+
+/// Computes up to `limit` dirty hours that ended before `before`, oldest first. Returns how many.
+///
+/// Each hour is one transaction. Taking the mark away first makes a writer that marks the same hour again
+/// wait until the roll-up is there, and its own mark then stands for its own events.
+pub async fn roll_up(
+    connection: &mut PgConnection,
+    before: chrono::DateTime<chrono::Utc>,
+    limit: i64,
+) -> Result<u64, StoreError> {
+    let step = "store.situation.roll_up";
+    let hours: Vec<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar("SELECT hour FROM rollup_dirty_hours WHERE hour < $1 ORDER BY hour LIMIT $2")
+            .bind(before - chrono::TimeDelta::hours(1))
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(StoreError::at(step))?;
+    for hour in &hours {
+        let mut transaction = connection.begin().await.map_err(StoreError::at(step))?;
+        for statement in [
+            "DELETE FROM rollup_dirty_hours WHERE hour = $1",
+            "DELETE FROM events_hourly_rows WHERE hour = $1",
+        ] {
+            sqlx::query(statement)
+                .bind(hour)
+                .execute(&mut *transaction)
+                .await
+                .map_err(StoreError::at(step))?;
+        }
+        sqlx::query(AssertSqlSafe(format!(
+            "INSERT INTO events_hourly_rows SELECT $1, {ROLLUP_COLUMNS} FROM events
+             WHERE timestamp >= $1 AND timestamp < $1 + interval '1 hour'
+             GROUP BY event_type, device_type, country, currency"
+        )))
+        .bind(hour)
+        .execute(&mut *transaction)
+        .await
+        .map_err(StoreError::at(step))?;
+        transaction.commit().await.map_err(StoreError::at(step))?;
+    }
+    Ok(hours.len() as u64)
+}
+
+/// Drops events older than `before`, whichever way the situation has. Returns how many rows or chunks went.
+///
+/// Where the database has a retention policy it does this by itself, and nothing is done here.
+pub async fn drop_events_before(
+    connection: &mut PgConnection,
+    situation: Situation,
+    before: chrono::DateTime<chrono::Utc>,
+) -> Result<u64, StoreError> {
+    let step = "store.situation.drop_events";
+    match situation {
+        Situation::TimescaleCommunity => Ok(0),
+        Situation::TimescaleApache => {
+            let chunks: Vec<String> =
+                sqlx::query_scalar("SELECT drop_chunks('events', older_than => $1)::text")
+                    .bind(before)
+                    .fetch_all(connection)
+                    .await
+                    .map_err(StoreError::at(step))?;
+            Ok(chunks.len() as u64)
+        }
+        Situation::Plain => delete_before(connection, "events", "timestamp", before).await,
+    }
+}
+
+/// Deletes rows of `table` older than `before` in pieces, so that no lock is held for long.
+pub async fn delete_before(
+    connection: &mut PgConnection,
+    table: &'static str,
+    column: &'static str,
+    before: chrono::DateTime<chrono::Utc>,
+) -> Result<u64, StoreError> {
+    const PIECE: u64 = 20_000;
+    let mut total = 0;
+    loop {
+        let done = sqlx::query(AssertSqlSafe(format!(
+            "DELETE FROM {table} WHERE ctid = ANY(ARRAY(
+                 SELECT ctid FROM {table} WHERE {column} < $1 LIMIT {PIECE}))"
+        )))
+        .bind(before)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::at("store.situation.delete_before"))?
+        .rows_affected();
+        total += done;
+        if done < PIECE {
+            return Ok(total);
+        }
+    }
+}
