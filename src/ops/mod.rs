@@ -1,4 +1,8 @@
 //! What keeps the service running: clock, telemetry, health, jobs.
 pub mod clock;
+pub mod lifecycle;
+pub mod metrics;
+pub mod nix;
+pub mod telemetry;
 
 pub use clock::Clock;

@@ -1,0 +1,105 @@
+//! Commands: a file each, which loads the configuration, calls the library and prints.
+//!
+//! A new command is a module with `Arguments` and `run`, a variant of [`Command`] and a line in
+//! [`Command::run`].
+
+mod config;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use customer_journey::config::FILE_VARIABLE;
+
+/// Shows how people move through a web site, where they leave, and why.
+#[derive(Parser)]
+#[command(name = "customer-journey", version, arg_required_else_help = true)]
+struct Cli {
+    /// Configuration file (TOML) [default: /etc/customer-journey/config.toml if it exists]
+    #[arg(long, global = true, value_name = "FILE", env = FILE_VARIABLE)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Check, show or explain the configuration
+    Config(config::Arguments),
+}
+
+impl Command {
+    fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+        match self {
+            Self::Config(arguments) => config::run(arguments, config_path),
+        }
+    }
+}
+
+/// Runs the command of this process's arguments.
+///
+/// Ends with 0 when it did its work, 1 when it failed, 2 when it was called wrongly (by clap).
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    match cli
+        .command
+        .run(cli.config.filter(|path| !path.as_os_str().is_empty()))
+    {
+        Ok(code) => code,
+        // The reader, `head` for one, has seen enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{}", sentence(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes an error and its causes as one sentence, leaving out a cause that the text before it already tells.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::from("error");
+    let mut told = String::new();
+    for (depth, cause) in error.chain().enumerate() {
+        let cause = cause.to_string();
+        if told.contains(cause.trim()) {
+            continue;
+        }
+        text += if depth == 0 { ": " } else { ": caused by " };
+        text += cause.trim();
+        told = cause;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn an_error_is_one_sentence_that_tells_each_cause_once() {
+        let cause = Err::<(), _>(io::Error::other("no route to host"));
+        let error = cause
+            .context("no route to host")
+            .context("Redis cannot be reached")
+            .unwrap_err();
+        assert_eq!(
+            sentence(&error),
+            "error: Redis cannot be reached: caused by no route to host"
+        );
+    }
+}
