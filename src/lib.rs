@@ -1,4 +1,6 @@
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod ops;
 pub mod session;
+pub mod store;

@@ -1,0 +1,51 @@
+//! PostgreSQL: one file of queries per entity.
+//!
+//! Functions take a connection, so that the caller owns the transaction, and the time as a parameter.
+pub mod keys;
+
+use thiserror::Error;
+
+/// Why the store gave no answer.
+#[derive(Debug, Error)]
+#[error("{operation} failed")]
+pub struct StoreError {
+    /// What was being done, as in `reading an API key`.
+    pub operation: &'static str,
+    #[source]
+    pub source: sqlx::Error,
+}
+
+impl StoreError {
+    /// Names the operation for an error of the driver: `.map_err(StoreError::during("reading a session"))`.
+    pub fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { operation, source }
+    }
+
+    /// Whether PostgreSQL could not be reached or is just starting or stopping, so that trying again
+    /// helps. The SQLSTATE classes are 08 (connection), 53 (resources) and 57 (operator intervention);
+    /// source: PostgreSQL manual, appendix A.
+    pub fn is_unavailable(&self) -> bool {
+        match &self.source {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+            _ => false,
+        }
+    }
+
+    /// Whether PostgreSQL refused a value that a caller sent: text it cannot hold (a NUL character) or a
+    /// number or time outside its range. SQLSTATE 22021, 22P05, 22003 and 22008.
+    pub fn is_unstorable_value(&self) -> bool {
+        match &self.source {
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| ["22021", "22P05", "22003", "22008"].contains(&code.as_ref())),
+            _ => false,
+        }
+    }
+}
