@@ -7,6 +7,7 @@ pub mod auth;
 pub mod cors;
 pub mod extract;
 mod key_cache;
+pub mod list;
 pub mod observe;
 pub mod openapi;
 pub mod problem;

@@ -119,12 +119,16 @@ impl Problem {
         &self.detail
     }
 
-    fn log(&self) {
-        let cause = self
-            .source
+    /// The cause and its causes, for the log; empty when none is kept.
+    pub fn source_chain(&self) -> String {
+        self.source
             .as_deref()
             .map(|source| chain(source))
-            .unwrap_or_default();
+            .unwrap_or_default()
+    }
+
+    fn log(&self) {
+        let cause = self.source_chain();
         let status = self.status.as_u16();
         if self.status.is_server_error() {
             tracing::error!(status, code = self.code, cause, "{}", self.detail);
