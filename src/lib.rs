@@ -1,5 +1,6 @@
 pub mod config;
 pub mod event;
+pub mod http;
 pub mod ingest;
 pub mod ops;
 pub mod session;

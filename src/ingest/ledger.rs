@@ -82,18 +82,18 @@ pub async fn audit(connection: &mut PgConnection, queue: Option<&Queue>) -> Resu
         None => QueueCounts::default(),
     };
     let step = "store.ledger.audit";
-    let mut snapshot = connection.begin().await.map_err(StoreError::at(step))?;
+    let mut snapshot = connection.begin().await.map_err(StoreError::during(step))?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .execute(&mut *snapshot)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     let direct = ledger::sums(&mut snapshot, DIRECT).await?;
     let queued = match counts.epoch {
         Some(epoch) => balance(&mut snapshot, epoch, &counts).await?,
         None => Equation::default(),
     };
     let others = ledger::lost_queues(&mut snapshot, counts.epoch).await?;
-    snapshot.rollback().await.map_err(StoreError::at(step))?;
+    snapshot.rollback().await.map_err(StoreError::during(step))?;
 
     let direct = Equation {
         received: direct.received,

@@ -78,10 +78,10 @@ impl Settler {
     /// [`StoreError`]; nothing has happened then. Its [`StoreError::remedy`] says whether to try again.
     pub async fn settle(&self, epoch: Uuid, parcels: &[Parcel]) -> Result<Tally, StoreError> {
         let step = "store.settle";
-        let mut connection = self.pool.acquire().await.map_err(StoreError::at(step))?;
-        let mut transaction = connection.begin().await.map_err(StoreError::at(step))?;
+        let mut connection = self.pool.acquire().await.map_err(StoreError::during(step))?;
+        let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
         let tally = self.settle_within(&mut transaction, epoch, parcels).await?;
-        transaction.commit().await.map_err(StoreError::at(step))?;
+        transaction.commit().await.map_err(StoreError::during(step))?;
         metrics::counter!("customer_journey_events_stored_total").increment(tally.stored);
         metrics::counter!("customer_journey_events_duplicate_total").increment(tally.duplicate);
         Ok(tally)

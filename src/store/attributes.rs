@@ -34,7 +34,7 @@ pub async fn append(connection: &mut PgConnection, facts: &[Fact]) -> Result<(),
     .bind(Json(facts))
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.attributes.append"))?;
+    .map_err(StoreError::during("store.attributes.append"))?;
     Ok(())
 }
 
@@ -56,6 +56,6 @@ pub async fn prune_superseded(
     .bind(limit)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.attributes.prune_superseded"))?;
+    .map_err(StoreError::during("store.attributes.prune_superseded"))?;
     Ok(done.rows_affected())
 }

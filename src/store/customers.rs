@@ -17,7 +17,7 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), Sto
     .bind(ids)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.customers.lock"))?;
+    .map_err(StoreError::during("store.customers.lock"))?;
     Ok(())
 }
 
@@ -28,7 +28,7 @@ pub async fn recompute(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()
         .bind(ids)
         .execute(&mut *connection)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     sqlx::query(
         "DELETE FROM customers c WHERE c.id = ANY($1)
          AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.customer_id = c.id)",
@@ -36,7 +36,7 @@ pub async fn recompute(connection: &mut PgConnection, ids: &[Uuid]) -> Result<()
     .bind(ids)
     .execute(connection)
     .await
-    .map_err(StoreError::at(step))?;
+    .map_err(StoreError::during(step))?;
     Ok(())
 }
 
@@ -46,6 +46,6 @@ pub async fn recompute_attributes(connection: &mut PgConnection, ids: &[Uuid]) -
         .bind(ids)
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.customers.recompute_attributes"))?;
+        .map_err(StoreError::during("store.customers.recompute_attributes"))?;
     Ok(())
 }

@@ -53,7 +53,7 @@ pub async fn lock(
     .bind(now)
     .execute(&mut *connection)
     .await
-    .map_err(StoreError::at(step))?;
+    .map_err(StoreError::during(step))?;
     sqlx::query_as(
         "SELECT device_id, last_timestamp, last_seq, last_event_id, logged_out
          FROM devices WHERE device_id = ANY($1)",
@@ -61,7 +61,7 @@ pub async fn lock(
     .bind(device_ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at(step))
+    .map_err(StoreError::during(step))
 }
 
 /// Saves where the derivation of these devices stands now.
@@ -88,7 +88,7 @@ pub async fn save(connection: &mut PgConnection, devices: &[Device]) -> Result<(
     .bind(outs)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.devices.save"))?;
+    .map_err(StoreError::during("store.devices.save"))?;
     Ok(())
 }
 
@@ -106,7 +106,7 @@ pub async fn last_lives(
     .bind(device_ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.devices.last_lives"))
+    .map_err(StoreError::during("store.devices.last_lives"))
 }
 
 /// Returns all lives of one device, oldest first.
@@ -118,7 +118,7 @@ pub async fn lives(connection: &mut PgConnection, device_id: &str) -> Result<Vec
     .bind(device_id)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.devices.lives"))
+    .map_err(StoreError::during("store.devices.lives"))
 }
 
 /// Writes the lives, replacing those of the same device and number.
@@ -156,7 +156,7 @@ pub async fn save_lives(connection: &mut PgConnection, lives: &[DeviceLife]) -> 
     .bind(customers)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.devices.save_lives"))?;
+    .map_err(StoreError::during("store.devices.save_lives"))?;
     Ok(())
 }
 
@@ -171,7 +171,7 @@ pub async fn delete_lives_from(
         .bind(from)
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.devices.delete_lives_from"))?;
+        .map_err(StoreError::during("store.devices.delete_lives_from"))?;
     Ok(())
 }
 
@@ -186,7 +186,7 @@ pub async fn ids_after(
         .bind(limit)
         .fetch_all(connection)
         .await
-        .map_err(StoreError::at("store.devices.ids_after"))
+        .map_err(StoreError::during("store.devices.ids_after"))
 }
 
 /// Returns the customers that have a life on one of these devices.
@@ -198,5 +198,5 @@ pub async fn customers_of(
         .bind(device_ids)
         .fetch_all(connection)
         .await
-        .map_err(StoreError::at("store.devices.customers_of"))
+        .map_err(StoreError::during("store.devices.customers_of"))
 }

@@ -17,7 +17,7 @@ pub async fn lock_shared(connection: &mut PgConnection) -> Result<(), StoreError
     sqlx::query("SELECT pg_advisory_xact_lock_shared(hashtext('customer-journey.erasure'))")
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.erasure.lock_shared"))?;
+        .map_err(StoreError::during("store.erasure.lock_shared"))?;
     Ok(())
 }
 
@@ -26,7 +26,7 @@ pub async fn lock_exclusive(connection: &mut PgConnection) -> Result<(), StoreEr
     sqlx::query("SELECT pg_advisory_xact_lock(hashtext('customer-journey.erasure'))")
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.erasure.lock_exclusive"))?;
+        .map_err(StoreError::during("store.erasure.lock_exclusive"))?;
     Ok(())
 }
 
@@ -39,5 +39,5 @@ pub async fn find_tombstones(
         .bind(hashes)
         .fetch_all(connection)
         .await
-        .map_err(StoreError::at("store.erasure.find_tombstones"))
+        .map_err(StoreError::during("store.erasure.find_tombstones"))
 }

@@ -2,10 +2,10 @@
 
 /// A failed step against PostgreSQL; the cause is in `source`.
 #[derive(Debug, thiserror::Error)]
-#[error("{step}")]
+#[error("{operation} failed")]
 pub struct StoreError {
-    /// The step that failed, as `store.<entity>.<what>`.
-    pub step: &'static str,
+    /// What was being done: `store.<entity>.<what>`, or words such as `reading an API key`.
+    pub operation: &'static str,
     #[source]
     pub source: sqlx::Error,
 }
@@ -20,9 +20,37 @@ pub enum Remedy {
 }
 
 impl StoreError {
-    /// Returns a closure that wraps a sqlx error with the step it belongs to.
-    pub fn at(step: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self { step, source }
+    /// Names the operation for an error of the driver: `.map_err(StoreError::during("reading a session"))`.
+    pub fn during(operation: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self { operation, source }
+    }
+
+    /// Whether PostgreSQL could not be reached or is just starting or stopping, so that trying again
+    /// helps. The SQLSTATE classes are 08 (connection), 53 (resources) and 57 (operator intervention);
+    /// source: PostgreSQL manual, appendix A.
+    pub fn is_unavailable(&self) -> bool {
+        match &self.source {
+            sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::PoolTimedOut
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::WorkerCrashed => true,
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| ["08", "53", "57"].iter().any(|class| code.starts_with(class))),
+            _ => false,
+        }
+    }
+
+    /// Whether PostgreSQL refused a value that a caller sent: text it cannot hold (a NUL character) or a
+    /// number or time outside its range. SQLSTATE 22021, 22P05, 22003 and 22008.
+    pub fn is_unstorable_value(&self) -> bool {
+        match &self.source {
+            sqlx::Error::Database(error) => error
+                .code()
+                .is_some_and(|code| ["22021", "22P05", "22003", "22008"].contains(&code.as_ref())),
+            _ => false,
+        }
     }
 
     /// Returns whether the same work can succeed later.

@@ -44,7 +44,7 @@ pub async fn claim_keys(
     .bind(timestamps)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.events.claim_keys"))
+    .map_err(StoreError::during("store.events.claim_keys"))
 }
 
 /// How rows get into the table.
@@ -77,11 +77,11 @@ async fn copy(connection: &mut PgConnection, events: &[&Event]) -> Result<(), St
     let mut copy = connection
         .copy_in_raw(COPY_EVENTS)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     copy.send(rows.text.as_bytes())
         .await
-        .map_err(StoreError::at(step))?;
-    copy.finish().await.map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
+    copy.finish().await.map_err(StoreError::during(step))?;
     Ok(())
 }
 
@@ -90,7 +90,7 @@ async fn insert(connection: &mut PgConnection, events: &[&Event]) -> Result<(), 
         .bind(sqlx::types::Json(events))
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.events.insert"))?;
+        .map_err(StoreError::during("store.events.insert"))?;
     Ok(())
 }
 
@@ -105,7 +105,7 @@ pub async fn find_by_device(
         .bind(after)
         .fetch_all(connection)
         .await
-        .map_err(StoreError::at("store.events.find_by_device"))
+        .map_err(StoreError::during("store.events.find_by_device"))
 }
 
 /// Returns the time of a device's oldest stored event.
@@ -117,7 +117,7 @@ pub async fn oldest_of_device(
         .bind(device_id)
         .fetch_one(connection)
         .await
-        .map_err(StoreError::at("store.events.oldest_of_device"))
+        .map_err(StoreError::during("store.events.oldest_of_device"))
 }
 
 const COPY_EVENTS: &str = "COPY events (

@@ -39,7 +39,7 @@ pub async fn append_links(
     .bind(now)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.identity.append_links"))?;
+    .map_err(StoreError::during("store.identity.append_links"))?;
     Ok(())
 }
 
@@ -60,7 +60,7 @@ pub async fn unlinks(connection: &mut PgConnection, device_ids: &[&str]) -> Resu
     .bind(device_ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.identity.unlinks"))
+    .map_err(StoreError::during("store.identity.unlinks"))
 }
 
 /// Appends an `unlink`: claims of this pair received up to `now` no longer count.
@@ -81,6 +81,6 @@ pub async fn append_unlink(
     .bind(reason)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.identity.append_unlink"))?;
+    .map_err(StoreError::during("store.identity.append_unlink"))?;
     Ok(())
 }

@@ -42,7 +42,7 @@ pub async fn settled_among(
     .bind(ids.iter().map(|id| id.entry_seq).collect::<Vec<_>>())
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.ledger.settled_among"))
+    .map_err(StoreError::during("store.ledger.settled_among"))
 }
 
 /// Records entries as settled; collides with another writer that settled one of them meanwhile.
@@ -70,7 +70,7 @@ pub async fn insert_settled(
     .bind(now)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.insert_settled"))?;
+    .map_err(StoreError::during("store.ledger.insert_settled"))?;
     Ok(())
 }
 
@@ -114,7 +114,7 @@ pub async fn add(
     .bind(lines.iter().map(|(_, count)| *count).collect::<Vec<_>>())
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.add"))?;
+    .map_err(StoreError::during("store.ledger.add"))?;
     Ok(())
 }
 
@@ -142,7 +142,7 @@ pub async fn insert_samples(connection: &mut PgConnection, samples: &[Sample]) -
     .bind(Json(samples))
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.insert_samples"))?;
+    .map_err(StoreError::during("store.ledger.insert_samples"))?;
     Ok(())
 }
 
@@ -156,7 +156,7 @@ pub async fn prune_samples(connection: &mut PgConnection, keep: i64) -> Result<u
     .bind(keep)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.prune_samples"))?;
+    .map_err(StoreError::during("store.ledger.prune_samples"))?;
     Ok(done.rows_affected())
 }
 
@@ -177,7 +177,7 @@ pub async fn note_epoch(
     .bind(now)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.note_epoch"))?;
+    .map_err(StoreError::during("store.ledger.note_epoch"))?;
     Ok(())
 }
 
@@ -203,7 +203,7 @@ pub async fn sums(connection: &mut PgConnection, epoch: Uuid) -> Result<Sums, St
     .bind(epoch)
     .fetch_one(connection)
     .await
-    .map_err(StoreError::at("store.ledger.sums"))
+    .map_err(StoreError::during("store.ledger.sums"))
 }
 
 /// Returns what became of the entries that are among `ids` or newer than `after`.
@@ -228,7 +228,7 @@ pub async fn settled_since(
     .bind(after.entry_seq)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.ledger.settled_since"))
+    .map_err(StoreError::during("store.ledger.settled_since"))
 }
 
 /// A queue that was replaced by another one before all of its events were settled.
@@ -258,7 +258,7 @@ pub async fn lost_queues(
     .bind(current)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.ledger.lost_queues"))
+    .map_err(StoreError::during("store.ledger.lost_queues"))
 }
 
 /// Forgets entries that were settled before `before`, unless the queue may still hold them.
@@ -278,6 +278,6 @@ pub async fn prune_settled(
     .bind(before)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.ledger.prune_settled"))?;
+    .map_err(StoreError::during("store.ledger.prune_settled"))?;
     Ok(done.rows_affected())
 }

@@ -1,4 +1,6 @@
 //! PostgreSQL, the only truth: a file of queries per entity. Knows nothing above it.
+//!
+//! Functions take a connection, so that the caller owns the transaction, and the time as a parameter.
 
 pub mod attributes;
 pub mod customers;
@@ -7,6 +9,7 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub mod identity;
+pub mod keys;
 pub mod ledger;
 pub mod sessions;
 pub mod situation;
@@ -27,7 +30,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 /// When `database.url` cannot be read as an address.
 pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(&config.url)
-        .map_err(StoreError::at("store.connect"))?
+        .map_err(StoreError::during("store.connect"))?
         .application_name("customer-journey")
         // Rollups and sessions compare instants; text forms of time must not depend on the server.
         .options([("timezone", "UTC")]);

@@ -20,7 +20,7 @@ pub async fn last_of_devices(
     .bind(device_ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.sessions.last_of_devices"))
+    .map_err(StoreError::during("store.sessions.last_of_devices"))
 }
 
 /// A client's session id that a stored session has kept.
@@ -45,7 +45,7 @@ pub async fn kept_ids(
     .bind(session_ids)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.sessions.kept_ids"))
+    .map_err(StoreError::during("store.sessions.kept_ids"))
 }
 
 /// Returns a device's sessions that started at or after `from`, oldest first.
@@ -61,7 +61,7 @@ pub async fn find_by_device(
     .bind(from)
     .fetch_all(connection)
     .await
-    .map_err(StoreError::at("store.sessions.find_by_device"))
+    .map_err(StoreError::during("store.sessions.find_by_device"))
 }
 
 /// Returns the newest session of a device that started before `before`.
@@ -78,7 +78,7 @@ pub async fn last_before(
     .bind(before)
     .fetch_optional(connection)
     .await
-    .map_err(StoreError::at("store.sessions.last_before"))
+    .map_err(StoreError::during("store.sessions.last_before"))
 }
 
 /// Writes the sessions, replacing those of the same id.
@@ -114,7 +114,7 @@ pub async fn save(connection: &mut PgConnection, sessions: &[Session]) -> Result
     .bind(Json(sessions))
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.sessions.save"))?;
+    .map_err(StoreError::during("store.sessions.save"))?;
     Ok(())
 }
 
@@ -127,7 +127,7 @@ pub async fn delete(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), S
         .bind(ids)
         .execute(connection)
         .await
-        .map_err(StoreError::at("store.sessions.delete"))?;
+        .map_err(StoreError::during("store.sessions.delete"))?;
     Ok(())
 }
 
@@ -149,6 +149,6 @@ pub async fn assign_life(
     .bind(customer_id)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.sessions.assign_life"))?;
+    .map_err(StoreError::during("store.sessions.assign_life"))?;
     Ok(())
 }

@@ -54,14 +54,14 @@ pub async fn detect(connection: &mut PgConnection) -> Result<Situation, StoreErr
         sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'timescaledb')")
             .fetch_one(&mut *connection)
             .await
-            .map_err(StoreError::at(step))?;
+            .map_err(StoreError::during(step))?;
     if !installed {
         return Ok(Situation::Plain);
     }
     let licence: Option<String> = sqlx::query_scalar("SELECT current_setting('timescaledb.license', true)")
         .fetch_one(connection)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     Ok(match licence.as_deref() {
         Some("timescale") => Situation::TimescaleCommunity,
         _ => Situation::TimescaleApache,
@@ -73,7 +73,7 @@ pub async fn timescale_version(connection: &mut PgConnection) -> Result<Option<S
     sqlx::query_scalar("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
         .fetch_optional(connection)
         .await
-        .map_err(StoreError::at("store.situation.version"))
+        .map_err(StoreError::during("store.situation.version"))
 }
 
 /// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
@@ -85,7 +85,7 @@ async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> 
     )
     .fetch_one(&mut *connection)
     .await
-    .map_err(StoreError::at(step))?;
+    .map_err(StoreError::during(step))?;
     if !available {
         return Ok(());
     }
@@ -106,12 +106,12 @@ pub async fn prepare(connection: &mut PgConnection, retention: &Retention) -> Re
     sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
         .execute(&mut *connection)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     let result = prepare_locked(connection, retention).await;
     sqlx::query("SELECT pg_advisory_unlock(hashtext('customer-journey.situation'))")
         .execute(connection)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     result
 }
 
@@ -138,7 +138,7 @@ async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> 
     sqlx::raw_sql(AssertSqlSafe(sql))
         .execute(connection)
         .await
-        .map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
     Ok(())
 }
 
@@ -170,7 +170,7 @@ async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError>
     )
     .fetch_one(&mut *connection)
     .await
-    .map_err(StoreError::at(step))?;
+    .map_err(StoreError::during(step))?;
     if exists {
         return Ok(());
     }
@@ -205,7 +205,7 @@ async fn policy(
     .bind(key)
     .fetch_optional(connection)
     .await
-    .map_err(StoreError::at("store.situation.policy"))
+    .map_err(StoreError::during("store.situation.policy"))
 }
 
 /// Sets retention, compression and refresh; a policy is replaced only when the configuration differs.
@@ -325,7 +325,7 @@ pub async fn mark_dirty(
     .bind(hours)
     .execute(connection)
     .await
-    .map_err(StoreError::at("store.situation.mark_dirty"))?;
+    .map_err(StoreError::during("store.situation.mark_dirty"))?;
     Ok(())
 }
 
@@ -345,9 +345,9 @@ pub async fn roll_up(
             .bind(limit)
             .fetch_all(&mut *connection)
             .await
-            .map_err(StoreError::at(step))?;
+            .map_err(StoreError::during(step))?;
     for hour in &hours {
-        let mut transaction = connection.begin().await.map_err(StoreError::at(step))?;
+        let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
         for statement in [
             "DELETE FROM rollup_dirty_hours WHERE hour = $1",
             "DELETE FROM events_hourly_rows WHERE hour = $1",
@@ -356,7 +356,7 @@ pub async fn roll_up(
                 .bind(hour)
                 .execute(&mut *transaction)
                 .await
-                .map_err(StoreError::at(step))?;
+                .map_err(StoreError::during(step))?;
         }
         sqlx::query(AssertSqlSafe(format!(
             "INSERT INTO events_hourly_rows SELECT $1, {ROLLUP_COLUMNS} FROM events
@@ -366,8 +366,8 @@ pub async fn roll_up(
         .bind(hour)
         .execute(&mut *transaction)
         .await
-        .map_err(StoreError::at(step))?;
-        transaction.commit().await.map_err(StoreError::at(step))?;
+        .map_err(StoreError::during(step))?;
+        transaction.commit().await.map_err(StoreError::during(step))?;
     }
     Ok(hours.len() as u64)
 }
@@ -389,7 +389,7 @@ pub async fn drop_events_before(
                     .bind(before)
                     .fetch_all(connection)
                     .await
-                    .map_err(StoreError::at(step))?;
+                    .map_err(StoreError::during(step))?;
             Ok(chunks.len() as u64)
         }
         Situation::Plain => delete_before(connection, "events", "timestamp", before).await,
@@ -413,7 +413,7 @@ pub async fn delete_before(
         .bind(before)
         .execute(&mut *connection)
         .await
-        .map_err(StoreError::at("store.situation.delete_before"))?
+        .map_err(StoreError::during("store.situation.delete_before"))?
         .rows_affected();
         total += done;
         if done < PIECE {

@@ -1,0 +1,55 @@
+//! The HTTP interface: router, keys, problem documents, OpenAPI, static files.
+//!
+//! A resource is a file with `pub(crate) fn routes() -> OpenApiRouter<AppState>`, merged in [`resources`].
+
+pub mod address;
+pub mod auth;
+pub mod cors;
+pub mod extract;
+mod key_cache;
+pub mod list;
+pub mod observe;
+pub mod openapi;
+pub mod problem;
+pub mod state;
+pub mod system;
+
+use axum::{Router, extract::DefaultBodyLimit, middleware};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use problem::Problem;
+pub use state::{AppState, Parts};
+
+/// Returns every documented route.
+fn resources() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(openapi::frame()).merge(system::routes())
+}
+
+/// Returns the OpenAPI document of the service.
+pub fn document() -> utoipa::openapi::OpenApi {
+    resources().into_openapi()
+}
+
+/// Returns the whole interface, ready to be served.
+///
+/// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or client addresses stay unknown.
+pub fn router(state: AppState) -> Router {
+    let (routes, document) = resources().split_for_parts();
+    let routes = routes.merge(openapi::routes(&document));
+    finish(routes, state)
+}
+
+/// Puts around the routes what every request passes, the last layer first: id and span, panics, CORS, time
+/// limit, body limit.
+fn finish(routes: Router<AppState>, state: AppState) -> Router {
+    routes
+        .fallback(problem::route_not_found)
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .layer(DefaultBodyLimit::max(state.config.ingest.body_bytes_max))
+        .layer(middleware::from_fn_with_state(state.clone(), observe::limit_time))
+        .layer(cors::layer(state.clone()))
+        .layer(CatchPanicLayer::custom(problem::response_for_panic))
+        .layer(middleware::from_fn(observe::observe))
+        .with_state(state)
+}
