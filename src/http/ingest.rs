@@ -1,7 +1,5 @@
 //! `POST /api/v1/events` and `/api/v1/events/batch`: events in.
 
-use std::sync::Arc;
-
 use axum::{
     Json,
     body::Bytes,
@@ -22,7 +20,7 @@ use super::{
 };
 use crate::{
     event::{
-        Event, Policy, RejectReason, Rejection, RequestContext, Verdict, error::BodyError, judge_batch, parse_body,
+        Event, Policy, RejectReason, Rejection, RequestContext, Verdict, BodyError, judge_batch, parse_body,
     },
     ingest::{
         Intake, IntakeError,
@@ -64,6 +62,7 @@ pub(crate) struct VerdictOut {
     /// Place of the event in the request, from 0.
     index: usize,
     /// Stable code, as in `missing_event_type`.
+    #[schema(value_type = String)]
     code: RejectReason,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
@@ -332,6 +331,3 @@ fn capitalise(sentence: &str) -> String {
     let mut characters = sentence.chars();
     characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
 }
-
-/// What the state holds: nodes without ingest have none.
-pub type SharedReception = Option<Arc<Reception>>;

@@ -6,6 +6,7 @@ pub mod address;
 pub mod auth;
 pub mod cors;
 pub mod extract;
+pub mod ingest;
 mod key_cache;
 pub mod list;
 pub mod observe;

@@ -7,6 +7,7 @@ use sqlx::PgPool;
 
 use super::{
     auth::KeyCache,
+    ingest::Reception,
     system::{ReadinessCheck, SystemInformation},
 };
 use crate::{config::Config, event::Hasher, ops::Clock};
@@ -28,6 +29,8 @@ pub struct Parts {
     pub readiness: Vec<Arc<dyn ReadinessCheck>>,
     /// What `/api/v1/system` tells besides version and installation.
     pub system: Vec<Arc<dyn SystemInformation>>,
+    /// Takes events in; `None` on a node that does not.
+    pub reception: Option<Arc<Reception>>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -45,6 +48,7 @@ impl Parts {
             metrics: None,
             readiness: Vec::new(),
             system: Vec::new(),
+            reception: None,
             demo_key: None,
         }
     }

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# The whole test run: format, lints, and every test against a real PostgreSQL, Redis and TimescaleDB of its own. Words
+# given to it choose tests by name: `scripts/test.sh session`.
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+cd "$REPOSITORY"
+
+steps=()
+# Not in the state folder: the servers' user could not enter a private home.
+work=$(mktemp -d /tmp/customer-journey-test.XXXXXX)
+chmod 755 "$work"
+timescaledb_pid=
+
+clean_up() {
+  local status=$?
+  trap - EXIT
+  [ -z "$timescaledb_pid" ] || kill "$timescaledb_pid" 2>/dev/null || true
+  scripts/test-services.sh stop "$work/services" || true
+  rm -rf "$work"
+  summarise "$status"
+  exit "$status"
+}
+trap clean_up EXIT
+# Without these, bash would run the trap above only once the running step has ended by itself.
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+# Runs one step and prints how long it took: step NAME COMMAND...
+step() {
+  local name=$1 began=$SECONDS
+  shift
+  say "" "== $name"
+  current=$name
+  "$@"
+  current=
+  steps+=("$(printf 'ok    %4d s  %s' $((SECONDS - began)) "$name")")
+}
+
+summarise() {
+  say "" "== Summary"
+  [ "${#steps[@]}" -eq 0 ] || printf '%s\n' "${steps[@]}"
+  [ -z "${current:-}" ] || say "FAIL          $current"
+  [ ! -e "$REPOSITORY/state/test-results.log" ] || grep -E '^ *Summary |^test result:|^ +(FAIL|TIMEOUT|SIG[A-Z]+) ' "$REPOSITORY/state/test-results.log" | sort -u || true
+  if [ "$1" -eq 0 ]; then say "All tests passed in $SECONDS s."; else say "The test run failed after $SECONDS s (code $1)."; fi
+}
+
+check_scripts() {
+  local script
+  for script in scripts/*.sh .ci/run; do bash -n "$script"; done
+  if have shellcheck; then
+    shellcheck -x scripts/*.sh .ci/run
+  else
+    say "shellcheck is not installed; the scripts were only parsed."
+  fi
+}
+
+check_nix_files() {
+  local files
+  mapfile -t files < <(git ls-files '*.nix' 2>/dev/null)
+  if [ "${#files[@]}" -eq 0 ]; then
+    say "There are no Nix files yet."
+  else
+    nix-instantiate --parse "${files[@]}" >/dev/null
+  fi
+}
+
+start_services() {
+  scripts/test-services.sh start "$work/services"
+  # In two steps, so that a failure is not lost inside the substitution.
+  local environment
+  environment=$(scripts/test-services.sh env "$work/services")
+  eval "$environment"
+}
+
+timescaledb_is_ready() { grep -q ready "$work/timescaledb.log"; }
+
+start_timescaledb() {
+  node tests/timescaledb/smoke.mjs
+  node tests/timescaledb/server.mjs 0 >"$work/timescaledb.log" 2>&1 &
+  timescaledb_pid=$!
+  wait_for 60 timescaledb_is_ready || fail "TimescaleDB does not start: $(cat "$work/timescaledb.log")"
+  TIMESCALEDB_URL=$(grep -o 'postgres:.*' "$work/timescaledb.log")
+  export TIMESCALEDB_URL
+}
+
+# Shows the tests' output and keeps it for the summary.
+run_tests() {
+  local results=$REPOSITORY/state/test-results.log
+  if cargo nextest --version >/dev/null 2>&1; then
+    cargo nextest run --locked --all-targets --no-fail-fast "$@" 2>&1 | tee "$results"
+    [ $# -gt 0 ] || cargo test --locked --doc 2>&1 | tee -a "$results"
+  else
+    cargo test --locked --all-targets --no-fail-fast "$@" 2>&1 | tee "$results"
+    [ $# -gt 0 ] || cargo test --locked --doc 2>&1 | tee -a "$results"
+  fi
+}
+
+mkdir -p state
+rm -f state/test-results.log
+# Colours would hide the summary line from grep and clutter a log; a person at a terminal keeps them in the other steps.
+export CARGO_TERM_PROGRESS_WHEN=never
+step "Dependencies" scripts/install-dependencies.sh --test
+step "Scripts" check_scripts
+step "Nix files" check_nix_files
+step "Format" cargo fmt --all --check
+step "Lints" cargo clippy --locked --all-targets -- --deny warnings
+step "Test programs" cargo test --locked --all-targets --no-run
+step "PostgreSQL and Redis" start_services
+step "TimescaleDB" start_timescaledb
+export SCHEMATHESIS=$STATE_DIR/schemathesis/bin/schemathesis
+step "Tests" run_tests "$@"
