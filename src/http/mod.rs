@@ -8,15 +8,24 @@ pub mod cors;
 pub mod extract;
 pub mod ingest;
 mod key_cache;
+pub mod keys;
 pub mod list;
 pub mod observe;
 pub mod openapi;
 pub mod problem;
 pub mod state;
+pub mod static_files;
 pub mod system;
 
-use axum::{Router, extract::DefaultBodyLimit, middleware};
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderValue, header},
+    middleware,
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, set_header::SetResponseHeaderLayer,
+};
 use utoipa_axum::router::OpenApiRouter;
 
 pub use problem::Problem;
@@ -24,7 +33,9 @@ pub use state::{AppState, Parts};
 
 /// Returns every documented route.
 fn resources() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(openapi::frame()).merge(system::routes())
+    OpenApiRouter::with_openapi(openapi::frame())
+        .merge(system::routes())
+        .merge(keys::routes())
 }
 
 /// Returns the OpenAPI document of the service.
@@ -37,19 +48,26 @@ pub fn document() -> utoipa::openapi::OpenApi {
 /// Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or client addresses stay unknown.
 pub fn router(state: AppState) -> Router {
     let (routes, document) = resources().split_for_parts();
-    let routes = routes.merge(openapi::routes(&document));
+    let routes = routes
+        .merge(openapi::routes(&document))
+        .merge(static_files::routes(&state));
     finish(routes, state)
 }
 
-/// Puts around the routes what every request passes, the last layer first: id and span, panics, CORS, time
-/// limit, body limit.
+/// Puts around the routes what every request passes, the last layer first: id and span, panics, CORS,
+/// compression, time limit, body limit.
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     routes
         .fallback(problem::route_not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)
         .layer(DefaultBodyLimit::max(state.config.ingest.body_bytes_max))
         .layer(middleware::from_fn_with_state(state.clone(), observe::limit_time))
+        .layer(CompressionLayer::new())
         .layer(cors::layer(state.clone()))
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
         .layer(CatchPanicLayer::custom(problem::response_for_panic))
         .layer(middleware::from_fn(observe::observe))
         .with_state(state)
