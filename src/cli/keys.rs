@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use sqlx::{Connection, PgConnection};
 
-use crate::{
+use customer_journey::{
     config::Config,
     event::Hasher,
     http::keys::{IssuedKeyOut, KeyOut},

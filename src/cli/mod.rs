@@ -4,6 +4,8 @@
 //! [`Command::run`].
 
 mod config;
+mod keys;
+mod serve;
 
 use std::{
     io::{self, Write},
@@ -12,7 +14,10 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use customer_journey::config::FILE_VARIABLE;
+use customer_journey::{
+    config::{FILE_VARIABLE, load},
+    ops::{Clock, lifecycle::block_on},
+};
 
 /// Shows how people move through a web site, where they leave, and why.
 #[derive(Parser)]
@@ -29,12 +34,22 @@ struct Cli {
 enum Command {
     /// Check, show or explain the configuration
     Config(config::Arguments),
+    /// Create, list, rotate and revoke API keys
+    Keys(keys::KeysArguments),
+    /// Run the service
+    Serve,
 }
 
 impl Command {
     fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         match self {
             Self::Config(arguments) => config::run(arguments, config_path),
+            Self::Keys(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(keys::run(arguments, &config, &Clock::system()))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Serve => serve::run(load(config_path.as_deref())?),
         }
     }
 }

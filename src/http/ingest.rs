@@ -12,15 +12,12 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    AppState, Problem,
-    address::ClientAddress,
-    auth::WriteKey,
-    extract::body_too_large,
+    AppState, Problem, address::ClientAddress, auth::WriteKey, extract::body_too_large,
     problem::CommonProblems,
 };
 use crate::{
     event::{
-        Event, Policy, RejectReason, Rejection, RequestContext, Verdict, BodyError, judge_batch, parse_body,
+        BodyError, Event, Policy, RejectReason, Rejection, RequestContext, Verdict, judge_batch, parse_body,
     },
     ingest::{
         Intake, IntakeError,
@@ -28,6 +25,7 @@ use crate::{
         entry::{Entry, Rejected},
         refusals::Refusals,
     },
+    ops::metrics as metric,
 };
 
 /// Everything the endpoint needs besides the state of all endpoints.
@@ -72,7 +70,10 @@ pub(crate) struct VerdictOut {
 
 /// What the OpenAPI document says about a body: one event, a list, or `{events, sent_at}`.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "describes the body for the OpenAPI document; bodies are read by `event`")]
+#[expect(
+    dead_code,
+    reason = "describes the body for the OpenAPI document; bodies are read by `event`"
+)]
 pub(crate) struct BatchIn {
     /// Events as objects; see the documentation for all fields.
     events: Vec<serde_json::Map<String, serde_json::Value>>,
@@ -81,7 +82,9 @@ pub(crate) struct BatchIn {
 }
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(post_events)).routes(routes!(post_batch))
+    OpenApiRouter::new()
+        .routes(routes!(post_events))
+        .routes(routes!(post_batch))
 }
 
 /// Take in one event, or several as `{"events": […], "sent_at": …}`
@@ -177,7 +180,9 @@ async fn take_in(
     let limit = state.config.ingest.decompressed_bytes_max;
     let body = decompress(&body, encoding, limit).await.map_err(undecodable)?;
     let batch = parse_body(&body).map_err(malformed)?;
-    batch.check_size(reception.policy.batch_events_max).map_err(malformed)?;
+    batch
+        .check_size(reception.policy.batch_events_max)
+        .map_err(malformed)?;
 
     let received = u32::try_from(batch.events.len()).unwrap_or(u32::MAX);
     let context = RequestContext {
@@ -189,16 +194,23 @@ async fn take_in(
         gpc: headers.get("sec-gpc").is_some_and(|value| value == "1"),
     };
     let judged = Judged::from(judge_batch(batch, &context, &reception.policy));
-    metrics::counter!("customer_journey_events_received_total").increment(u64::from(received));
-    metrics::counter!("customer_journey_events_accepted_total").increment(judged.events.len() as u64);
+    metrics::counter!(metric::EVENTS_RECEIVED).increment(u64::from(received));
+    metrics::counter!(metric::EVENTS_ACCEPTED).increment(judged.events.len() as u64);
 
     let (out, entry) = judged.into_answer(received, &context);
     let all_invalid = out.accepted == 0 && !out.errors.iter().all(|error| is_policy(error.code));
-    reception.intake.accept(entry).await.map_err(|error| not_taken(error, state))?;
+    reception
+        .intake
+        .accept(entry)
+        .await
+        .map_err(|error| not_taken(error, state))?;
     if all_invalid {
         let errors = serde_json::to_value(&out.errors).unwrap_or_default();
-        return Err(Problem::unprocessable(EVENTS_REJECTED, "None of these events is valid; `errors` says why.")
-            .with_member("errors", errors));
+        return Err(Problem::unprocessable(
+            EVENTS_REJECTED,
+            "None of these events is valid; `errors` says why.",
+        )
+        .with_member("errors", errors));
     }
     Ok((StatusCode::ACCEPTED, Json(out)).into_response())
 }
@@ -219,7 +231,10 @@ struct Judged {
 
 impl From<Vec<Verdict>> for Judged {
     fn from(verdicts: Vec<Verdict>) -> Self {
-        let mut judged = Self { events: Vec::with_capacity(verdicts.len()), refused: Vec::new() };
+        let mut judged = Self {
+            events: Vec::with_capacity(verdicts.len()),
+            refused: Vec::new(),
+        };
         for (index, verdict) in verdicts.into_iter().enumerate() {
             match verdict {
                 Verdict::Accepted(event) => judged.events.push(*event),
@@ -235,8 +250,11 @@ impl Judged {
         let mut rejected: Vec<Rejected> = Vec::new();
         for (_, rejection) in &self.refused {
             let reason = rejection.reason.as_str();
-            metrics::counter!("customer_journey_events_rejected_total", "reason" => reason).increment(1);
-            match rejected.iter_mut().find(|known| known.reason == reason && known.field == rejection.field) {
+            metrics::counter!(metric::EVENTS_REJECTED, "reason" => reason).increment(1);
+            match rejected
+                .iter_mut()
+                .find(|known| known.reason == reason && known.field == rejection.field)
+            {
                 Some(known) => known.count += 1,
                 None => rejected.push(Rejected {
                     reason: reason.to_owned(),
@@ -306,19 +324,24 @@ fn malformed(error: BodyError) -> Problem {
         BodyError::TooManyEvents { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         _ => StatusCode::BAD_REQUEST,
     };
-    Problem::new(status, error.code(), format!("{}.", capitalise(&error.to_string())))
+    Problem::new(
+        status,
+        error.code(),
+        format!("{}.", capitalise(&error.to_string())),
+    )
 }
 
 fn not_taken(error: IntakeError, state: &AppState) -> Problem {
     let wait = state.config.ingest.retry_after_seconds;
-    let detail = "Nothing was stored. Send the same events again, with the same ids, after the time in Retry-After.";
+    let detail =
+        "Nothing was stored. Send the same events again, with the same ids, after the time in Retry-After.";
     match error {
         IntakeError::Full => {
-            metrics::counter!("customer_journey_requests_turned_away_total").increment(1);
+            metrics::counter!(metric::REQUESTS_TURNED_AWAY).increment(1);
             Problem::unavailable("queue_full", detail, wait)
         }
         IntakeError::Unavailable(_) => {
-            metrics::counter!("customer_journey_requests_turned_away_total").increment(1);
+            metrics::counter!(metric::REQUESTS_TURNED_AWAY).increment(1);
             Problem::unavailable("store_unavailable", detail, wait).with_source(error)
         }
         IntakeError::Unstorable(_) => {
@@ -329,5 +352,7 @@ fn not_taken(error: IntakeError, state: &AppState) -> Problem {
 
 fn capitalise(sentence: &str) -> String {
     let mut characters = sentence.chars();
-    characters.next().map_or_else(String::new, |first| first.to_uppercase().chain(characters).collect())
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
 }

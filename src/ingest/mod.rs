@@ -15,6 +15,8 @@ pub mod writer;
 
 use std::sync::Arc;
 
+use crate::ops::metrics as metric;
+
 use self::{
     direct::{Direct, DirectError},
     entry::Entry,
@@ -64,7 +66,7 @@ impl Intake {
                 Err(QueueError::Full) => return Err(IntakeError::Full),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "taking the direct way");
-                    metrics::counter!("customer_journey_queue_fallback_total").increment(1);
+                    metrics::counter!(metric::QUEUE_FALLBACKS).increment(1);
                 }
             }
         }

@@ -12,7 +12,7 @@ use super::{
     Intake,
     entry::{Entry, Rejected},
 };
-use crate::ops::Clock;
+use crate::ops::{Clock, metrics as metric};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
@@ -25,7 +25,7 @@ pub struct Refusals {
 impl Refusals {
     /// Counts one refused request; `key_id` is 0 when its key is not known.
     pub fn count(&self, key_id: i32, reason: &'static str, detail: &str) {
-        metrics::counter!("customer_journey_events_rejected_total", "reason" => reason).increment(1);
+        metrics::counter!(metric::EVENTS_REJECTED, "reason" => reason).increment(1);
         let mut counts = self
             .counts
             .lock()

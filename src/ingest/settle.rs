@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{derive, entry::Entry};
 use crate::{
     event::{Event, Hasher, event_key},
-    ops::Clock,
+    ops::{Clock, metrics as metric},
     session::Rules,
     store::{
         StoreError, devices, erasure,
@@ -82,8 +82,8 @@ impl Settler {
         let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
         let tally = self.settle_within(&mut transaction, epoch, parcels).await?;
         transaction.commit().await.map_err(StoreError::during(step))?;
-        metrics::counter!("customer_journey_events_stored_total").increment(tally.stored);
-        metrics::counter!("customer_journey_events_duplicate_total").increment(tally.duplicate);
+        metrics::counter!(metric::EVENTS_STORED).increment(tally.stored);
+        metrics::counter!(metric::EVENTS_DUPLICATE).increment(tally.duplicate);
         Ok(tally)
     }
 

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     config::Writer as WriterConfig,
+    ops::metrics as metric,
     store::{Remedy, StoreError},
 };
 
@@ -309,16 +310,15 @@ async fn bury(queue: &Queue, settler: &Settler, delivery: &Delivery, reason: &st
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }
-    metrics::counter!("customer_journey_dead_letters_total").increment(1);
     acknowledge(queue, std::slice::from_ref(delivery)).await
 }
 
 fn observe(settler: &Settler, parcels: &[Parcel], started: Instant) {
     let events: usize = parcels.iter().map(|parcel| parcel.entry.events.len()).sum();
-    metrics::histogram!("customer_journey_writer_batch_events").record(events as f64);
-    metrics::histogram!("customer_journey_writer_batch_seconds").record(started.elapsed().as_secs_f64());
+    metrics::histogram!(metric::WRITER_BATCH_EVENTS).record(events as f64);
+    metrics::histogram!(metric::WRITER_BATCH_SECONDS).record(started.elapsed().as_secs_f64());
     if let Some(oldest) = parcels.iter().map(|parcel| parcel.entry.received_at).min() {
         let lag = settler.clock.now() - oldest;
-        metrics::gauge!("customer_journey_writer_lag_seconds").set(lag.as_seconds_f64().max(0.0));
+        metrics::gauge!(metric::WRITER_LAG_SECONDS).set(lag.as_seconds_f64().max(0.0));
     }
 }

@@ -67,7 +67,7 @@ macro_rules! metrics {
 metrics! {
     BUILD_INFO = "build_info", MetricKind::Gauge, Count, "Always 1; the label `version` says what runs.";
     EVENTS_RECEIVED = "events_received_total", MetricKind::Counter, Count, "Events that arrived, whatever became of them.";
-    EVENTS_ACCEPTED = "events_accepted_total", MetricKind::Counter, Count, "Events answered with 202, by `path` (queue or direct).";
+    EVENTS_ACCEPTED = "events_accepted_total", MetricKind::Counter, Count, "Events answered with 202.";
     EVENTS_REJECTED = "events_rejected_total", MetricKind::Counter, Count, "Events refused or left out, by `reason`.";
     EVENTS_STORED = "events_stored_total", MetricKind::Counter, Count, "Events committed to the store.";
     EVENTS_DUPLICATE = "events_duplicate_total", MetricKind::Counter, Count, "Events the store already had.";
@@ -79,6 +79,7 @@ metrics! {
     QUEUE_PENDING = "queue_pending", MetricKind::Gauge, Count, "Entries delivered to a writer and not acknowledged yet.";
     QUEUE_DEAD_LETTERS = "queue_dead_letters", MetricKind::Gauge, Count, "Entries given up after too many deliveries.";
     QUEUE_REACHABLE = "queue_reachable", MetricKind::Gauge, Count, "1 while Redis answers; events take the direct way otherwise.";
+    REQUESTS_TURNED_AWAY = "requests_turned_away_total", MetricKind::Counter, Count, "Requests with events answered with 503, because neither queue nor store had room.";
     QUEUE_FALLBACKS = "queue_fallbacks_total", MetricKind::Counter, Count, "Requests stored directly because the queue did not answer.";
     WRITER_LAG_SECONDS = "writer_lag_seconds", MetricKind::Gauge, Seconds, "Age of the oldest entry that is not stored yet.";
     WRITER_BATCH_EVENTS = "writer_batch_events", MetricKind::Histogram(BATCH_EVENTS), Count, "Events in one transaction of a writer.";
