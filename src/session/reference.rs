@@ -20,9 +20,9 @@ pub(super) fn rows(device: &str, events: &[SessionEvent], rules: &Rules) -> (Vec
     });
     let mut lives = Vec::new();
     let mut sessions: Vec<Session> = Vec::new();
-    for (number, events) in split(&events, starts_life).into_iter().enumerate() {
+    for (number, events) in split(&events, &starts_life).into_iter().enumerate() {
         let life = life(device, number as i32, events);
-        for events in split(events, |before, event| starts_session(before, event, rules)) {
+        for events in split(events, &|before, event| starts_session(before, event, rules)) {
             let session = session(device, &life, events, &sessions, rules);
             sessions.push(session);
         }
@@ -32,10 +32,10 @@ pub(super) fn rows(device: &str, events: &[SessionEvent], rules: &Rules) -> (Vec
 }
 
 /// Cuts a list wherever an event starts a new part, judged by the part before it.
-fn split(
-    events: &[SessionEvent],
-    starts: impl Fn(&[SessionEvent], &SessionEvent) -> bool,
-) -> Vec<&[SessionEvent]> {
+fn split<'a>(
+    events: &'a [SessionEvent],
+    starts: &dyn Fn(&[SessionEvent], &SessionEvent) -> bool,
+) -> Vec<&'a [SessionEvent]> {
     if events.is_empty() {
         return Vec::new();
     }
@@ -43,15 +43,8 @@ fn split(
         .find(|&end| starts(&events[..end], &events[end]))
         .unwrap_or(events.len());
     let mut parts = vec![&events[..end]];
-    parts.extend(split(&events[end..], starts_dyn(&starts)));
+    parts.extend(split(&events[end..], starts));
     parts
-}
-
-/// Lends a closure to the next level of the recursion without making its type grow.
-fn starts_dyn<'a>(
-    starts: &'a dyn Fn(&[SessionEvent], &SessionEvent) -> bool,
-) -> &'a dyn Fn(&[SessionEvent], &SessionEvent) -> bool {
-    starts
 }
 
 fn starts_life(before: &[SessionEvent], event: &SessionEvent) -> bool {

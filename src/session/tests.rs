@@ -438,3 +438,18 @@ fn absurd_amounts_do_not_overflow() {
         .remove(0);
     assert_eq!(session.conversion_value, Decimal::MAX);
 }
+
+#[test]
+fn an_error_a_minute_before_the_end_is_its_reason_and_an_earlier_one_is_not() {
+    let reason = |seconds: i64| {
+        let mut events = vec![event(0, "error")];
+        events.extend((0..5).map(|place| event(seconds - place, "click")));
+        derive(DEVICE, events, &rules(24))
+            .sessions
+            .remove(0)
+            .drop_off_reason
+            .unwrap()
+    };
+    assert_eq!(reason(60), "error");
+    assert_eq!(reason(61), "bounce");
+}
