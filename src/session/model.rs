@@ -58,6 +58,17 @@ pub struct SessionEvent {
     pub country: Option<String>,
 }
 
+impl SessionEvent {
+    /// Returns the event's place among the events of its device.
+    pub fn order_key(&self) -> OrderKey {
+        OrderKey {
+            timestamp: self.timestamp,
+            seq: self.seq,
+            event_id: self.event_id.clone(),
+        }
+    }
+}
+
 /// A stretch of one device's events that belongs to one person.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Life {
