@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     event::Event,
-    session::{Derived, Life, OrderKey, Rules, Session, SessionEvent, Timeline, derive},
+    session::{Derived, Life, OrderKey, Rules, Session, SessionEvent, StateError, Timeline, derive},
     store::{
         StoreError, attributes, customers,
         devices::{self, Device, DeviceLife},
@@ -127,7 +127,14 @@ async fn extend(
     let (mut states, mut lives, mut written, mut claims) = (vec![], vec![], vec![], vec![]);
     for (device, events) in work {
         let before = known.lives.get(&device.device_id).cloned();
-        let mut timeline = known.timeline(&device);
+        let mut timeline = match known.timeline(&device) {
+            Ok(timeline) => timeline,
+            Err(error) => {
+                tracing::debug!(%error, "a session's state is of another release; reading its device again");
+                changes.merge(rederive(connection, &device.device_id, rules, now).await?);
+                continue;
+            }
+        };
         for event in &events {
             if timeline.follows(&event.order_key()) {
                 timeline.push(event, rules);
@@ -213,7 +220,8 @@ impl Known {
         Ok(found)
     }
 
-    fn timeline(&mut self, device: &Device) -> Timeline {
+    /// Returns the device's timeline where it stands; an error when another release wrote the session's state.
+    fn timeline(&mut self, device: &Device) -> Result<Timeline, StateError> {
         let id = device.device_id.as_str();
         match (device.cursor(), self.lives.remove(id)) {
             (Some(cursor), Some(life)) => Timeline::resume(
@@ -224,7 +232,7 @@ impl Known {
                 self.sessions.remove(id),
                 self.taken.remove(id).unwrap_or_default(),
             ),
-            _ => Timeline::new(id),
+            _ => Ok(Timeline::new(id)),
         }
     }
 }
@@ -248,7 +256,7 @@ pub async fn rederive(
     let (derived, first_life) = start.derive(device_id, &history, rules);
 
     let mut changes = Changes::default();
-    let mut lives = lives_of(&derived);
+    let lives = lives_of(&derived);
     let number_from = lives.first().map_or(first_life, |life| life.life.life);
     let replaced: Vec<&Life> = old_lives.iter().filter(|life| life.life >= number_from).collect();
     if replaced.len() != lives.len() || replaced.iter().zip(&lives).any(|(old, new)| **old != new.life) {
@@ -264,7 +272,17 @@ pub async fn rederive(
         devices::delete_lives_from(connection, device_id, number_from).await?;
         devices::save_lives(connection, &lives).await?;
     }
-    lives.clear();
+    if let Some(claimed) = &derived.claimed {
+        // Sessions of this life whose events are gone follow their life, too.
+        sessions::assign_life(
+            connection,
+            device_id,
+            claimed.life,
+            &claimed.user_id,
+            claimed.customer_id,
+        )
+        .await?;
+    }
 
     let mut written = Vec::new();
     let mut gone: BTreeMap<Uuid, &Session> =
@@ -301,6 +319,8 @@ struct Start {
     /// What stands before the first event that retention left; `None` when nothing is missing.
     resumed: Option<(Life, Option<Session>, i32)>,
     next_life_start: Option<String>,
+    /// Session ids that sessions before the start have kept.
+    taken: HashSet<String>,
 }
 
 impl Start {
@@ -316,6 +336,7 @@ impl Start {
             sessions_from: DateTime::<Utc>::MIN_UTC.max(DateTime::UNIX_EPOCH),
             resumed: None,
             next_life_start: None,
+            taken: HashSet::new(),
         };
         if lives.first().is_none_or(|life| life.started_at >= first_event) {
             return Ok(whole);
@@ -333,6 +354,7 @@ impl Start {
             .iter()
             .find(|next| next.life == life.life + 1)
             .map(|next| next.start_event.clone());
+        let taken = sessions::ids_up_to(connection, device_id, after).await?;
         Ok(Self {
             after,
             // The straddling session itself is compared too: later events may extend it.
@@ -341,6 +363,7 @@ impl Start {
                 .map_or(first_event, |session| session.started_at),
             resumed: Some((life.clone(), straddling, life.life)),
             next_life_start,
+            taken: taken.into_iter().collect(),
         })
     }
 
@@ -358,7 +381,10 @@ impl Start {
             .first()
             .is_some_and(|first| self.next_life_start.as_ref() == Some(&first.event_id));
         let kept = session.clone();
-        let mut timeline = Timeline::resume(device_id, cursor, logged_out, life, session, HashSet::new());
+        let (before, taken) = (life.clone(), self.taken.clone());
+        let mut timeline = Timeline::resume(device_id, cursor.clone(), logged_out, life, session, taken)
+            .or_else(|_| Timeline::resume(device_id, cursor, logged_out, before, None, self.taken))
+            .expect("a timeline without a session has no state to misread");
         for event in history {
             timeline.push(event, rules);
         }

@@ -6,6 +6,8 @@ use serde_json::Value;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::event::Event;
+
 /// The total order of one device's events: time, then the client's counter, then the id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OrderKey {
@@ -130,4 +132,35 @@ pub struct Session {
     pub engaged: bool,
     /// Fold state that the other fields do not hold.
     pub state: Json<Value>,
+}
+
+impl From<&Event> for SessionEvent {
+    fn from(event: &Event) -> Self {
+        Self {
+            timestamp: event.timestamp,
+            seq: event.seq,
+            event_id: event.event_id.clone(),
+            event_type: event.event_type.clone(),
+            user_id: event.user_id.clone(),
+            session_id: event.session_id.clone(),
+            page_host: event.page_host.clone(),
+            page_path: event.page_path.clone(),
+            referrer_host: event.referrer_host.clone(),
+            utm_source: event.utm_source.clone(),
+            utm_medium: event.utm_medium.clone(),
+            utm_campaign: event.utm_campaign.clone(),
+            click_id: event.click_id.clone(),
+            scroll_depth: event.scroll_depth,
+            time_on_page_seconds: event.time_on_page_seconds,
+            cart_total: event.cart_total,
+            order_id: event.order_id.clone(),
+            order_total: event.order_total,
+            currency: event.currency.clone(),
+            error_message: event.error_message.clone(),
+            device_type: event.device_type.clone(),
+            browser: event.browser.clone(),
+            os: event.os.clone(),
+            country: event.country.clone(),
+        }
+    }
 }

@@ -81,6 +81,20 @@ pub async fn last_before(
     .map_err(StoreError::during("store.sessions.last_before"))
 }
 
+/// Returns the session ids of a device's sessions that started at or before `until`.
+pub async fn ids_up_to(
+    connection: &mut PgConnection,
+    device_id: &str,
+    until: DateTime<Utc>,
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT session_id FROM sessions WHERE device_id = $1 AND started_at <= $2")
+        .bind(device_id)
+        .bind(until)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::during("store.sessions.ids_up_to"))
+}
+
 /// Writes the sessions, replacing those of the same id.
 pub async fn save(connection: &mut PgConnection, sessions: &[Session]) -> Result<(), StoreError> {
     if sessions.is_empty() {
@@ -131,7 +145,7 @@ pub async fn delete(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), S
     Ok(())
 }
 
-/// Gives all sessions of a device's life to a person, and returns who had them before.
+/// Gives all sessions of a device's life to a person.
 pub async fn assign_life(
     connection: &mut PgConnection,
     device_id: &str,
