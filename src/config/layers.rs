@@ -257,6 +257,7 @@ fn check(key: &Key, value: Value) -> Result<Value, String> {
 fn mismatch(key: &Key, value: &Value) -> String {
     let expected = match key.kind {
         Kind::Text => "text".into(),
+        Kind::Whole(most) if most > u64::from(u32::MAX) => "a whole number, 0 or more".into(),
         Kind::Whole(most) => format!("a whole number from 0 to {most}"),
         Kind::Switch => "true or false".into(),
         Kind::List => "a list of texts".into(),

@@ -169,7 +169,7 @@ fn wrong_types_name_key_layer_and_expected_type_all_at_once() {
         ("MAX_EVENT_BATCH_SIZE", "many"),
         ("JOURNEY_WRITER__WORKERS", "5000000000"),
     ];
-    let found = problems(&file, &environment);
+    let found = problems(file, &environment);
     assert_eq!(found.len(), 9, "{found:#?}");
     let text = found.join("\n");
     for expected in [

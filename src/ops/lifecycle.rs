@@ -8,6 +8,7 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -65,6 +66,7 @@ pub fn spawn_watchdog(
 
 async fn keep_alive(interval: Duration, healthy: impl Fn() -> bool) {
     let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut was_healthy = true;
     loop {
         ticks.tick().await;

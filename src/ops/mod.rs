@@ -1,5 +1,6 @@
 //! What keeps the service running: clock, telemetry, health, jobs.
 pub mod clock;
+pub mod jobs;
 pub mod lifecycle;
 pub mod metrics;
 pub mod nix;

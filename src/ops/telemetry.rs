@@ -31,6 +31,9 @@ pub enum TelemetryError {
     Installed(#[source] tracing_subscriber::util::TryInitError),
 }
 
+/// Libraries that tell at `info` what only their authors want to know. The configured filter may name them again.
+const QUIET: &str = "tokio_cron_scheduler=warn";
+
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// Sends the log lines and panics of this process where the configuration says. Once per process.
@@ -58,7 +61,7 @@ fn subscriber(
     filter: &str,
 ) -> Result<impl Subscriber + Send + Sync + 'static, TelemetryError> {
     let filter = EnvFilter::builder()
-        .parse(filter)
+        .parse(format!("{QUIET},{filter}"))
         .map_err(TelemetryError::Filter)?;
     Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
 }
@@ -179,6 +182,13 @@ mod tests {
             subscriber(text(Buffer::default()), "a=loud"),
             Err(TelemetryError::Filter(_))
         ));
+    }
+
+    #[test]
+    fn chatty_libraries_are_quiet_unless_they_are_named() {
+        let chat = || tracing::info!(target: "tokio_cron_scheduler", "Uninited");
+        assert_eq!(record(text, "info", chat), "");
+        assert!(record(text, "info,tokio_cron_scheduler=info", chat).contains("Uninited"));
     }
 
     #[test]
