@@ -89,7 +89,7 @@ fn shorten(user_agent: &str) -> &str {
 }
 
 fn parse(user_agent: &str) -> Agent {
-    let result = Parser::new().parse(user_agent).unwrap_or_else(WootheeResult::new);
+    let result = Parser::new().parse(user_agent).unwrap_or_default();
     Agent {
         device_type: device_type(user_agent, &result),
         browser: browser(&result),

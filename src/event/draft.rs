@@ -261,11 +261,13 @@ impl Draft<'_> {
         };
         let id = self.cleaner.clean(text.trim());
         let id = id.trim();
-        match id.chars().nth(max) {
-            Some(_) => Err("The id is too long: 64 characters for event_id, 128 for any other."),
-            None if id.is_empty() => Ok(None),
-            None => Ok(Some(id.to_owned())),
+        if id.is_empty() {
+            return Ok(None);
         }
+        if id.len() > max && id.chars().nth(max).is_some() {
+            return Err("The id is too long: 64 characters for event_id, 128 for any other.");
+        }
+        Ok(Some(id.to_owned()))
     }
 
     fn device_id(&self, value: &Value) -> Read<String> {

@@ -2,6 +2,7 @@
 //!
 //! Each returns `None` for `null` and for the empty text, and a sentence when the value cannot be read.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use rust_decimal::Decimal;
@@ -25,12 +26,12 @@ const NOT_AMOUNT: &str = "The value must be an amount: a decimal number of at mo
 const NOT_PAIR: &str = "The value must be an array of two numbers.";
 
 /// Reads a text; a number is taken as it is written.
-pub(crate) fn text(value: &Value) -> Read<String> {
+pub(crate) fn text(value: &Value) -> Read<Cow<'_, str>> {
     match value {
         Value::Null => Ok(None),
         Value::String(text) if text.is_empty() => Ok(None),
-        Value::String(text) => Ok(Some(text.clone())),
-        Value::Number(number) => Ok(Some(number.to_string())),
+        Value::String(text) => Ok(Some(Cow::Borrowed(text))),
+        Value::Number(number) => Ok(Some(Cow::Owned(number.to_string()))),
         _ => Err(NOT_TEXT),
     }
 }
@@ -38,11 +39,12 @@ pub(crate) fn text(value: &Value) -> Read<String> {
 /// Reads an array of texts, or one text as an array of one. `true` when there were too many.
 pub(crate) fn texts(value: &Value) -> Result<(Vec<String>, bool), &'static str> {
     let Value::Array(values) = value else {
-        return Ok((text(value).map_err(|_| NOT_TEXTS)?.into_iter().collect(), false));
+        let text = text(value).map_err(|_| NOT_TEXTS)?;
+        return Ok((text.into_iter().map(Cow::into_owned).collect(), false));
     };
     let mut texts = Vec::with_capacity(values.len().min(TEXTS_MAX));
     for value in values {
-        texts.extend(text(value).map_err(|_| NOT_TEXTS)?);
+        texts.extend(text(value).map_err(|_| NOT_TEXTS)?.map(Cow::into_owned));
     }
     let too_many = texts.len() > TEXTS_MAX;
     texts.truncate(TEXTS_MAX);

@@ -13,6 +13,7 @@ mod judge;
 mod key;
 pub mod kind;
 mod lift;
+mod limit;
 pub mod model;
 mod privacy;
 pub mod pseudonym;

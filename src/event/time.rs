@@ -181,7 +181,8 @@ mod tests {
                 [first, second, sent, received].map(|us| DateTime::from_timestamp_micros(us).unwrap());
             let offset = clock_offset(received, Some(sent));
             let [one, two] = [first, second].map(|time| correct(time, offset, received));
-            prop_assert!(if first <= second { one <= two } else { two <= one });
+            let in_order = if first <= second { one <= two } else { two <= one };
+            prop_assert!(in_order);
             prop_assert!(one <= received);
         }
     }
