@@ -1,4 +1,5 @@
 pub mod config;
+pub mod demo;
 pub mod event;
 pub mod http;
 pub mod ingest;

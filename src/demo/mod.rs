@@ -1,0 +1,2 @@
+//! What `make demo` needs beyond the service itself.
+pub mod dataset;
