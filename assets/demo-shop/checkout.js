@@ -50,7 +50,7 @@ const FIELDS = [
   { id: "card", empty: "Enter a card number.", check: cardProblem },
   { id: "expiry", empty: "Enter when the card expires.", check: expiryProblem },
   { id: "code", empty: "Enter the code on the back of the card.", check: matches(/^\d{3,4}$/, "The code has 3 or 4 digits.") },
-  { id: "terms", empty: "Agree to the terms to order." },
+  { id: "terms", empty: "Tick the box to order." },
 ];
 
 /** Returns `[reason, sentence]` when something is wrong with the field, else `null`. */

@@ -202,7 +202,7 @@ function settleBatch(batch, results) {
   const named = new Map((Array.isArray(results) ? results : []).map((result) => [result.index, result]));
   batch.forEach((event, index) => {
     const result = named.get(index);
-    const detail = result ? [result.field, result.code, result.message].filter(Boolean).join(" · ") : "";
+    const detail = result ? [result.field, result.code, result.detail].filter(Boolean).join(" · ") : "";
     settle(event.event_id, result?.status ?? "accepted", detail);
   });
 }

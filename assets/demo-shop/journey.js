@@ -110,7 +110,7 @@ function endPage() {
   touchedForms.forEach((field, formId) => track("form_abandon", { form_id: formId, form_field_name: field }));
   touchedForms.clear();
   track("page_leave", {
-    time_on_page_seconds: Math.round(visibleMs / 1000),
+    time_on_page_seconds: Math.round(visibleMs / 100) / 10,
     scroll_depth: Math.max(deepest, scrollDepth()),
   });
   // On the way to another page of the shop the queue travels in storage, and that page reads the answer.

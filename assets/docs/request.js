@@ -50,7 +50,7 @@ function parameterInput(root, parameter, id) {
   const schema = resolve(root, parameter.schema) ?? {};
   const values = schema.enum ?? (schema.type === "boolean" ? [true, false] : null);
   if (values) {
-    return element("select", { id }, element("option", { value: "" }, "not set"),
+    return element("select", { id, required: parameter.required }, element("option", { value: "" }, "not set"),
       values.map((value) => element("option", { value: String(value) }, String(value))));
   }
   const sample = parameter.example ?? schema.examples?.[0] ?? schema.example ?? schema.default;
@@ -77,6 +77,12 @@ function bodyFields(root, operation, prefix) {
   };
 }
 
+/** A list is typed with commas and sent as a repeated parameter, unless the document wants it in one. */
+function valuesOf(root, parameter, text) {
+  const isList = [resolve(root, parameter.schema)?.type].flat().includes("array");
+  return isList && parameter.explode !== false ? text.split(",").map((single) => single.trim()).filter(Boolean) : [text];
+}
+
 /** Joins path, parameters, key and body into what `fetch` takes. */
 function buildRequest(root, entry, inputs, body) {
   const headers = new Headers();
@@ -86,7 +92,7 @@ function buildRequest(root, entry, inputs, body) {
     const value = input.value;
     if (parameter.in === "path") path = path.replaceAll(`{${parameter.name}}`, encodeURIComponent(value));
     else if (value === "") return;
-    else if (parameter.in === "query") query.set(parameter.name, value);
+    else if (parameter.in === "query") valuesOf(root, parameter, value).forEach((single) => query.append(parameter.name, single));
     else if (parameter.in === "header") headers.set(parameter.name, value);
   });
   const content = body?.read();

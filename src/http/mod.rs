@@ -71,3 +71,6 @@ fn finish(routes: Router<AppState>, state: AppState) -> Router {
         .layer(middleware::from_fn(observe::observe))
         .with_state(state)
 }
+
+#[cfg(test)]
+mod tests;
