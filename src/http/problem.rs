@@ -26,7 +26,11 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// An error answer. Handlers return it as `Result<_, Problem>`; it is logged when it is answered, with its
 /// cause, which the caller never sees.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Content>);
+
+/// Boxed, so that a `Result` that may hold a problem stays small.
+#[derive(Debug)]
+struct Content {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -38,14 +42,14 @@ pub struct Problem {
 impl Problem {
     /// A problem of any status. `code` is stable snake_case; `detail` is a sentence for the caller.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Content {
             status,
             code,
             detail: detail.into(),
             members: Map::new(),
             headers: HeaderMap::new(),
             source: None,
-        }
+        }))
     }
 
     /// 400: the request is not what the endpoint takes.
@@ -90,38 +94,39 @@ impl Problem {
 
     /// Adds a member to the document, for example `errors`.
     pub fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.into(), value.into());
+        self.0.members.insert(name.into(), value.into());
         self
     }
 
     /// Adds a header to the answer.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// Keeps the cause for the log.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.0.source = Some(source.into());
         self
     }
 
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence for the caller.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     /// The cause and its causes, for the log; empty when none is kept.
     pub fn source_chain(&self) -> String {
-        self.source
+        self.0
+            .source
             .as_deref()
             .map(|source| chain(source))
             .unwrap_or_default()
@@ -129,11 +134,11 @@ impl Problem {
 
     fn log(&self) {
         let cause = self.source_chain();
-        let status = self.status.as_u16();
-        if self.status.is_server_error() {
-            tracing::error!(status, code = self.code, cause, "{}", self.detail);
+        let status = self.0.status.as_u16();
+        if self.0.status.is_server_error() {
+            tracing::error!(status, code = self.0.code, cause, "{}", self.0.detail);
         } else {
-            tracing::debug!(status, code = self.code, cause, "{}", self.detail);
+            tracing::debug!(status, code = self.0.code, cause, "{}", self.0.detail);
         }
     }
 }
@@ -175,14 +180,15 @@ pub struct ProblemDocument {
 
 impl Problem {
     fn document(self) -> ProblemDocument {
+        let content = *self.0;
         ProblemDocument {
-            kind: format!("urn:customer-journey:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail,
-            code: self.code,
+            kind: format!("urn:customer-journey:problem:{}", content.code),
+            title: content.status.canonical_reason().unwrap_or("Error"),
+            status: content.status.as_u16(),
+            detail: content.detail,
+            code: content.code,
             instance: observe::current_request_id(),
-            members: self.members,
+            members: content.members,
         }
     }
 }
@@ -190,7 +196,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(mut self) -> Response {
         self.log();
-        let (status, headers) = (self.status, std::mem::take(&mut self.headers));
+        let (status, headers) = (self.0.status, std::mem::take(&mut self.0.headers));
         let mut response = (status, headers, Json(self.document())).into_response();
         response
             .headers_mut()
