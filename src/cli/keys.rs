@@ -219,3 +219,90 @@ fn parse_duration(text: &str) -> Result<TimeDelta, String> {
     }
     Ok(TimeDelta::seconds(total))
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Program {
+        #[command(flatten)]
+        keys: KeysArguments,
+    }
+
+    async fn keys(connection: &mut PgConnection, line: &str) -> Result<String> {
+        let words = std::iter::once("keys").chain(line.split(' '));
+        let arguments = Program::try_parse_from(words)?.keys;
+        let now = "2026-03-01T12:00:00Z".parse()?;
+        let mut output = Vec::new();
+        let hasher = Hasher::new("a salt of sixteen");
+        execute(arguments, connection, &hasher, now, &mut output).await?;
+        Ok(String::from_utf8(output)?)
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn keys_are_made_listed_rotated_and_revoked(pool: sqlx::PgPool) {
+        let connection = &mut *pool.acquire().await.unwrap();
+        let created = keys(
+            connection,
+            "create --kind write --name Shop --origin https://shop.example --expires-in 90d",
+        )
+        .await
+        .unwrap();
+        let key = created.lines().next().unwrap();
+        assert!(key.starts_with("pk_") && key.len() == 43);
+        let line = "create --kind secret --name Reports --scope read --scope export --json";
+        let created = keys(connection, line).await.unwrap();
+        let created: serde_json::Value = serde_json::from_str(&created).unwrap();
+        assert_eq!(created["scopes"], serde_json::json!(["export", "read"]));
+
+        let rotated = keys(connection, "rotate 2 --grace 1h").await.unwrap();
+        assert!(rotated.starts_with("sk_"));
+        keys(connection, "revoke 1").await.unwrap();
+
+        let table = keys(connection, "list").await.unwrap();
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 4);
+        let ends = lines[0].find("ENDS").unwrap();
+        assert!(lines[1].contains("revoked") && lines[1].contains("write: https://shop.example"));
+        assert!(lines[2].contains("secret: export read") && lines[2].contains("2026-03-01 13:00"));
+        let from_ends: String = lines[3].chars().skip(ends).collect();
+        assert_eq!(
+            from_ends.split_whitespace().collect::<Vec<_>>(),
+            ["never", "Reports"]
+        );
+        assert!(!table.contains(key));
+        let listed: serde_json::Value =
+            serde_json::from_str(&keys(connection, "list --json").await.unwrap()).unwrap();
+        assert_eq!(listed[2]["rotated_from"], 2);
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn what_cannot_be_done_is_said(pool: sqlx::PgPool) {
+        let connection = &mut *pool.acquire().await.unwrap();
+        for (line, says) in [
+            ("revoke 7", "there is no key 7"),
+            ("rotate 7", "there is no usable key 7"),
+            ("create --kind secret --name x", "at least one scope"),
+            (
+                "create --kind write --name x --origin shop.example",
+                "is no origin",
+            ),
+            ("create --kind write --name x --expires-in soon", "is no duration"),
+        ] {
+            let error = keys(connection, line).await.unwrap_err();
+            assert!(error.to_string().contains(says), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit_and_an_end() {
+        assert_eq!(parse_duration("90d"), Ok(TimeDelta::days(90)));
+        assert_eq!(parse_duration("45s"), Ok(TimeDelta::seconds(45)));
+        for bad in ["", "d", "5", "-5d", "1w", "1é", "99999999d", "99999999999h"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -74,6 +74,11 @@ impl<T> Entry<T> {
         self.is_younger_than(TIME_TO_LIVE, now)
     }
 
+    /// Whether the last refresh failed.
+    fn has_failed(&self) -> bool {
+        self.retry_at > self.confirmed_at
+    }
+
     fn is_bearable(&self, now: DateTime<Utc>) -> bool {
         self.is_younger_than(TIME_TO_LIVE + GRACE, now)
     }
@@ -109,6 +114,10 @@ impl KeyCache {
         if now < stand_in.retry_at {
             return Ok(stand_in.value);
         }
+        if stand_in.has_failed() {
+            // One request finds out whether the store is back; the others need not wait for it.
+            self.postpone(hash, now);
+        }
         match tokio::time::timeout(REFRESH_TIMEOUT, read_key(pool, hash)).await {
             Ok(Ok(key)) => {
                 self.remember(*hash, key.clone(), now, generation);
@@ -116,9 +125,7 @@ impl KeyCache {
             }
             Ok(Err(error)) if !error.is_unavailable() => Err(error),
             Ok(Err(_)) | Err(_) => {
-                if let Some(entry) = self.lock().entries.get_mut(hash) {
-                    entry.retry_at = now + RETRY_PAUSE;
-                }
+                self.postpone(hash, now);
                 Ok(stand_in.value)
             }
         }
@@ -157,6 +164,12 @@ impl KeyCache {
         inner.entries.clear();
         inner.origins = None;
         inner.generation += 1;
+    }
+
+    fn postpone(&self, hash: &[u8; 32], now: DateTime<Utc>) {
+        if let Some(entry) = self.lock().entries.get_mut(hash) {
+            entry.retry_at = now + RETRY_PAUSE;
+        }
     }
 
     fn remember(&self, hash: [u8; 32], key: Option<Arc<KeyRecord>>, now: DateTime<Utc>, generation: u64) {
@@ -205,4 +218,72 @@ async fn acquire(pool: &PgPool) -> Result<sqlx::pool::PoolConnection<sqlx::Postg
     pool.acquire()
         .await
         .map_err(StoreError::during("connecting to PostgreSQL"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        "2026-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    fn hash(number: usize) -> [u8; 32] {
+        std::array::from_fn(|index| number.to_le_bytes().get(index).copied().unwrap_or(0))
+    }
+
+    fn key() -> Option<Arc<KeyRecord>> {
+        Some(Arc::new(KeyRecord {
+            id: 1,
+            kind: keys::KeyKind::Write,
+            name: "test".into(),
+            prefix: "pk_test".into(),
+            origins: Vec::new(),
+            scopes: Vec::new(),
+            created_at: now(),
+            expires_at: None,
+            revoked_at: None,
+            rotated_from: None,
+        }))
+    }
+
+    #[test]
+    fn wrong_keys_push_out_each_other_and_no_real_one() {
+        let cache = KeyCache::default();
+        cache.remember(hash(0), key(), now(), 0);
+        for number in 1..=ENTRIES_MAX * 2 {
+            cache.remember(hash(number), None, now(), 0);
+            assert!(cache.lock().entries.len() <= ENTRIES_MAX);
+        }
+        assert!(cache.lock().entries.contains_key(&hash(0)));
+    }
+
+    #[test]
+    fn among_real_keys_the_one_confirmed_longest_ago_goes() {
+        let cache = KeyCache::default();
+        for number in 0..=ENTRIES_MAX {
+            let later = TimeDelta::milliseconds(i64::try_from(number).unwrap());
+            cache.remember(hash(number), key(), now() + later, 0);
+        }
+        let inner = cache.lock();
+        assert_eq!(inner.entries.len(), ENTRIES_MAX);
+        assert!(!inner.entries.contains_key(&hash(0)));
+        assert!(inner.entries.contains_key(&hash(ENTRIES_MAX)));
+    }
+
+    #[test]
+    fn an_answer_read_before_a_change_is_not_kept_after_it() {
+        let cache = KeyCache::default();
+        let before = cache.lock().generation;
+        cache.clear();
+        cache.remember(hash(0), key(), now(), before);
+        assert!(cache.lock().entries.is_empty());
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_an_entry_old() {
+        let entry = Entry::new((), now());
+        assert!(entry.is_fresh(now()));
+        assert!(!entry.is_fresh(now() - TimeDelta::seconds(1)));
+    }
 }

@@ -11,7 +11,7 @@ use super::{
     auth::AdminAccess,
     extract::{self, Path, Query},
     list::{Page, PageQuery},
-    problem::{CommonProblems, Problem, ProblemDocument},
+    problem::{BodyProblems, CommonProblems, MissingProblem, Problem},
     state::AppState,
 };
 use crate::store::{
@@ -155,7 +155,7 @@ async fn connect(state: &AppState) -> Result<PoolConnection<Postgres>, StoreErro
 /// List the keys
 ///
 /// By ascending id, revoked and expired ones too.
-#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", security(("secret_key" = [])), params(PageQuery),
+#[utoipa::path(get, path = "/api/v1/keys", tag = "keys", security(("secret_key" = []), ("bearer" = [])), params(PageQuery),
     responses((status = 200, description = "A page of keys.", body = Page<KeyOut>), CommonProblems))]
 async fn list_keys(
     _: AdminAccess,
@@ -180,11 +180,9 @@ async fn list_keys(
 /// Create a key
 ///
 /// The answer is the only place the key itself is ever shown.
-#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", security(("secret_key" = [])),
+#[utoipa::path(post, path = "/api/v1/keys", tag = "keys", security(("secret_key" = []), ("bearer" = [])),
     request_body = KeyIn,
-    responses((status = 201, description = "The key.", body = IssuedKeyOut), CommonProblems,
-              (status = 422, description = "Kind, name, origins and scopes do not fit together.",
-               content_type = "application/problem+json", body = ProblemDocument)))]
+    responses((status = 201, description = "The key.", body = IssuedKeyOut), CommonProblems, BodyProblems))]
 async fn create_key(
     _: AdminAccess,
     State(state): State<AppState>,
@@ -212,13 +210,9 @@ async fn create_key(
 /// Replace a key by a new one
 ///
 /// The new key has the same rights and no end; the old one works until the grace is over.
-#[utoipa::path(post, path = "/api/v1/keys/{id}/rotate", tag = "keys", security(("secret_key" = [])),
+#[utoipa::path(post, path = "/api/v1/keys/{id}/rotate", tag = "keys", security(("secret_key" = []), ("bearer" = [])),
     params(("id" = i32, Path, description = "Id of the key to replace.")), request_body = RotationIn,
-    responses((status = 201, description = "The new key.", body = IssuedKeyOut), CommonProblems,
-              (status = 404, description = "There is no usable key of this id.",
-               content_type = "application/problem+json", body = ProblemDocument),
-              (status = 422, description = "The grace is out of range.",
-               content_type = "application/problem+json", body = ProblemDocument)))]
+    responses((status = 201, description = "The new key.", body = IssuedKeyOut), CommonProblems, MissingProblem, BodyProblems))]
 async fn rotate_key(
     _: AdminAccess,
     State(state): State<AppState>,
@@ -245,11 +239,9 @@ async fn rotate_key(
 /// Revoke a key
 ///
 /// At once in this process, within five seconds in others. Revoking it again changes nothing.
-#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys", security(("secret_key" = [])),
+#[utoipa::path(delete, path = "/api/v1/keys/{id}", tag = "keys", security(("secret_key" = []), ("bearer" = [])),
     params(("id" = i32, Path, description = "Id of the key.")),
-    responses((status = 200, description = "The revoked key.", body = KeyOut), CommonProblems,
-              (status = 404, description = "There is no key of this id.",
-               content_type = "application/problem+json", body = ProblemDocument)))]
+    responses((status = 200, description = "The revoked key.", body = KeyOut), CommonProblems, MissingProblem))]
 async fn revoke_key(
     _: AdminAccess,
     State(state): State<AppState>,

@@ -36,6 +36,7 @@ fn resources() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(system::routes())
         .merge(keys::routes())
+        .merge(ingest::routes())
 }
 
 /// Returns the OpenAPI document of the service.
@@ -72,3 +73,6 @@ fn finish(routes: Router<AppState>, state: AppState) -> Router {
         .layer(middleware::from_fn(observe::observe))
         .with_state(state)
 }
+
+#[cfg(test)]
+mod tests;

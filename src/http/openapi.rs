@@ -59,7 +59,9 @@ impl Modify for SecuritySchemes {
                 "A write key in the address, for `sendBeacon`. Secret keys are refused here.",
             ))),
         );
-        components.add_security_scheme("bearer", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let mut bearer = Http::new(HttpAuthScheme::Bearer);
+        bearer.description = Some("The same keys, as `Authorization: Bearer …`.".into());
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one place where errors become answers: RFC 9457 problem documents.
 
-use std::{any::Any, error::Error};
+use std::{any::Any, collections::BTreeMap, error::Error};
 
 use axum::{
     Json,
@@ -26,7 +26,11 @@ const RETRY_AFTER_SECONDS: u64 = 5;
 /// An error answer. Handlers return it as `Result<_, Problem>`; it is logged when it is answered, with its
 /// cause, which the caller never sees.
 #[derive(Debug)]
-pub struct Problem {
+pub struct Problem(Box<Content>);
+
+/// Boxed, so that a `Result` that may hold a problem stays small.
+#[derive(Debug)]
+struct Content {
     status: StatusCode,
     code: &'static str,
     detail: String,
@@ -38,14 +42,14 @@ pub struct Problem {
 impl Problem {
     /// A problem of any status. `code` is stable snake_case; `detail` is a sentence for the caller.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Content {
             status,
             code,
             detail: detail.into(),
             members: Map::new(),
             headers: HeaderMap::new(),
             source: None,
-        }
+        }))
     }
 
     /// 400: the request is not what the endpoint takes.
@@ -90,38 +94,39 @@ impl Problem {
 
     /// Adds a member to the document, for example `errors`.
     pub fn with_member(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.members.insert(name.into(), value.into());
+        self.0.members.insert(name.into(), value.into());
         self
     }
 
     /// Adds a header to the answer.
     pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.insert(name, value);
+        self.0.headers.insert(name, value);
         self
     }
 
     /// Keeps the cause for the log.
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(source.into());
+        self.0.source = Some(source.into());
         self
     }
 
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The sentence for the caller.
     pub fn detail(&self) -> &str {
-        &self.detail
+        &self.0.detail
     }
 
     /// The cause and its causes, for the log; empty when none is kept.
     pub fn source_chain(&self) -> String {
-        self.source
+        self.0
+            .source
             .as_deref()
             .map(|source| chain(source))
             .unwrap_or_default()
@@ -129,11 +134,11 @@ impl Problem {
 
     fn log(&self) {
         let cause = self.source_chain();
-        let status = self.status.as_u16();
-        if self.status.is_server_error() {
-            tracing::error!(status, code = self.code, cause, "{}", self.detail);
+        let status = self.0.status.as_u16();
+        if self.0.status.is_server_error() {
+            tracing::error!(status, code = self.0.code, cause, "{}", self.0.detail);
         } else {
-            tracing::debug!(status, code = self.code, cause, "{}", self.detail);
+            tracing::debug!(status, code = self.0.code, cause, "{}", self.0.detail);
         }
     }
 }
@@ -173,19 +178,26 @@ pub struct ProblemDocument {
     members: Map<String, Value>,
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        self.log();
-        let document = ProblemDocument {
-            kind: format!("urn:customer-journey:problem:{}", self.code),
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            detail: self.detail,
-            code: self.code,
+impl Problem {
+    fn document(self) -> ProblemDocument {
+        let content = *self.0;
+        ProblemDocument {
+            kind: format!("urn:customer-journey:problem:{}", content.code),
+            title: content.status.canonical_reason().unwrap_or("Error"),
+            status: content.status.as_u16(),
+            detail: content.detail,
+            code: content.code,
             instance: observe::current_request_id(),
-            members: self.members,
-        };
-        let mut response = (self.status, self.headers, Json(document)).into_response();
+            members: content.members,
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(mut self) -> Response {
+        self.log();
+        let (status, headers) = (self.0.status, std::mem::take(&mut self.0.headers));
+        let mut response = (status, headers, Json(self.document())).into_response();
         response
             .headers_mut()
             .insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -284,7 +296,7 @@ pub(super) async fn method_not_allowed() -> Problem {
 }
 
 /// Describes a problem answer for the OpenAPI document.
-pub(super) fn described(description: &str) -> RefOr<OpenApiResponse> {
+fn described(description: &str) -> RefOr<OpenApiResponse> {
     ResponseBuilder::new()
         .description(description)
         .content(
@@ -299,12 +311,12 @@ fn schema_reference() -> RefOr<utoipa::openapi::Schema> {
     RefOr::Ref(utoipa::openapi::Ref::from_schema_name("Problem"))
 }
 
-/// The problems any endpoint behind a key can answer: name it last in `responses(…)` of `utoipa::path`.
+/// The problems any endpoint behind a key can answer: name it in `responses(…)` of `utoipa::path`.
 pub struct CommonProblems;
 
 impl IntoResponses for CommonProblems {
-    fn responses() -> std::collections::BTreeMap<String, RefOr<OpenApiResponse>> {
-        [
+    fn responses() -> BTreeMap<String, RefOr<OpenApiResponse>> {
+        describe(&[
             ("400", "The request is not what the endpoint takes."),
             ("401", "No key, or one that is unknown, revoked or expired."),
             ("403", "The key may not do this."),
@@ -313,9 +325,115 @@ impl IntoResponses for CommonProblems {
                 "503",
                 "A dependency is away; `Retry-After` says when to try again.",
             ),
-        ]
-        .into_iter()
-        .map(|(status, description)| (status.to_owned(), described(description)))
+        ])
+    }
+}
+
+/// What an endpoint with one thing in its path can answer besides.
+pub struct MissingProblem;
+
+impl IntoResponses for MissingProblem {
+    fn responses() -> BTreeMap<String, RefOr<OpenApiResponse>> {
+        describe(&[("404", "There is nothing of this id.")])
+    }
+}
+
+/// What an endpoint with a JSON body can answer besides.
+pub struct BodyProblems;
+
+impl IntoResponses for BodyProblems {
+    fn responses() -> BTreeMap<String, RefOr<OpenApiResponse>> {
+        describe(&[
+            ("413", "The body is too large."),
+            ("415", "The body is not declared as a type the endpoint takes."),
+            ("422", "The body is well formed, but its values cannot be."),
+        ])
+    }
+}
+
+fn describe(problems: &[(&str, &str)]) -> BTreeMap<String, RefOr<OpenApiResponse>> {
+    problems
+        .iter()
+        .map(|(status, description)| ((*status).to_owned(), described(description)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Collects what is logged while `act` runs, at the level of `info` and above.
+    fn log_of(act: impl FnOnce()) -> String {
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let sink = written.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || Sink(sink.clone()))
+            .finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = written.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_fault_of_ours_is_logged_once_with_its_causes_and_a_fault_of_the_caller_is_not() {
+        let log = log_of(|| {
+            let error = StoreError::during("reading a session")(sqlx::Error::RowNotFound);
+            drop(Problem::from(error).into_response());
+        });
+        assert_eq!(log.matches("ERROR").count(), 1);
+        assert!(
+            log.contains("reading a session failed: no rows returned"),
+            "{log}"
+        );
+        let log = log_of(|| {
+            drop(Problem::bad_request("invalid_query", "No.").into_response());
+        });
+        assert_eq!(log, "");
+    }
+
+    #[test]
+    fn a_database_that_is_away_is_a_503_and_a_wrong_query_a_500() {
+        let status = |source| Problem::from(StoreError::during("a test")(source)).status();
+        assert_eq!(status(sqlx::Error::PoolTimedOut), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(sqlx::Error::PoolClosed), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            status(sqlx::Error::ColumnNotFound("x".into())),
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn a_value_the_database_cannot_hold_is_the_callers_fault(pool: sqlx::PgPool) {
+        for query in ["SELECT $1::text", "SELECT ($1::text || '9999999999')::int"] {
+            let value = if query.contains("int") { "1" } else { "a\0b" };
+            let error = sqlx::query(query).bind(value).execute(&pool).await.unwrap_err();
+            let problem = Problem::from(error);
+            assert_eq!(problem.code(), "invalid_value", "{query}");
+            assert_eq!(problem.status(), StatusCode::BAD_REQUEST);
+        }
+    }
+
+    #[test]
+    fn further_members_stand_in_the_document() {
+        let problem = Problem::unprocessable("invalid_body", "No.").with_member("errors", vec!["a"]);
+        let document = serde_json::to_value(problem.document()).unwrap();
+        assert_eq!(document["errors"], serde_json::json!(["a"]));
+        assert_eq!(document["title"], "Unprocessable Entity");
     }
 }

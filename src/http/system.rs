@@ -124,7 +124,13 @@ async fn health() -> Json<HealthOut> {
     responses((status = 200, description = "Every dependency answers.", body = ReadyOut),
               (status = 503, description = "At least one dependency does not answer.", body = ReadyOut)))]
 async fn ready(State(state): State<AppState>) -> (StatusCode, Json<ReadyOut>) {
-    let checks = join_all(state.readiness.iter().map(|check| run_check(check.as_ref()))).await;
+    let checks = join_all(
+        state
+            .readiness
+            .iter()
+            .map(|check| run_check(check.as_ref(), CHECK_TIMEOUT)),
+    )
+    .await;
     let is_ready = checks.iter().all(|check| check.status == "ok");
     let (code, status) = if is_ready {
         (StatusCode::OK, "ready")
@@ -134,11 +140,11 @@ async fn ready(State(state): State<AppState>) -> (StatusCode, Json<ReadyOut>) {
     (code, Json(ReadyOut { status, checks }))
 }
 
-async fn run_check(check: &dyn ReadinessCheck) -> CheckOut {
+async fn run_check(check: &dyn ReadinessCheck, limit: Duration) -> CheckOut {
     let started = std::time::Instant::now();
-    let answer = tokio::time::timeout(CHECK_TIMEOUT, check.check())
+    let answer = tokio::time::timeout(limit, check.check())
         .await
-        .unwrap_or_else(|_| Err(format!("no answer within {} seconds", CHECK_TIMEOUT.as_secs())));
+        .unwrap_or_else(|_| Err(format!("no answer within {} seconds", limit.as_secs_f64())));
     let (status, detail) = match answer {
         Ok(detail) => ("ok", detail),
         Err(detail) => ("failed", detail),
@@ -169,7 +175,7 @@ async fn metrics(State(state): State<AppState>) -> Result<Response, Problem> {
 }
 
 /// What is installed, and how it is doing.
-#[utoipa::path(get, path = "/api/v1/system", tag = "operations", security(("secret_key" = [])),
+#[utoipa::path(get, path = "/api/v1/system", tag = "operations", security(("secret_key" = []), ("bearer" = [])),
     responses((status = 200, description = "Version, installation, and a section for each part.",
                body = SystemOut), CommonProblems))]
 async fn system(_: AdminAccess, State(state): State<AppState>) -> Json<SystemOut> {
@@ -206,4 +212,41 @@ async fn nixos_generation() -> Option<u64> {
 
 fn generation_of(link: &str) -> Option<u64> {
     link.strip_prefix("system-")?.strip_suffix("-link")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl ReadinessCheck for Silent {
+        fn name(&self) -> &'static str {
+            "silent"
+        }
+
+        fn check(&self) -> BoxFuture<'_, Result<String, String>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_check_that_never_answers_has_failed() {
+        let answer = run_check(&Silent, Duration::from_millis(5)).await;
+        assert_eq!(answer.status, "failed");
+        assert_eq!(answer.detail, "no answer within 0.005 seconds");
+    }
+
+    #[test]
+    fn store_path_and_generation_are_read_from_their_names() {
+        let path = |text: &str| store_path_of(std::path::Path::new(text));
+        assert_eq!(
+            path("/nix/store/abc-customer-journey-0.1.0/bin/customer-journey").unwrap(),
+            "/nix/store/abc-customer-journey-0.1.0"
+        );
+        assert_eq!(path("/usr/bin/customer-journey"), None);
+        assert_eq!(generation_of("system-42-link"), Some(42));
+        assert_eq!(generation_of("system"), None);
+        assert_eq!(generation_of("system-x-link"), None);
+    }
 }

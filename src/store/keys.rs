@@ -402,3 +402,44 @@ pub async fn write_origins(
     .await
     .map_err(StoreError::during("reading the origins of write keys"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_take_the_form_browsers_send() {
+        for (given, expected) in [
+            ("https://Shop.Example", Some("https://shop.example")),
+            (" http://localhost:3000/ ", Some("http://localhost:3000")),
+            ("https://shop.example:443", Some("https://shop.example")),
+            ("https://bücher.example", Some("https://xn--bcher-kva.example")),
+            ("https://shop.example/cart", None),
+            ("https://shop.example?x", None),
+            ("https://user@shop.example", None),
+            ("shop.example", None),
+            ("file:///tmp", None),
+            ("null", None),
+            ("*", None),
+            ("", None),
+        ] {
+            assert_eq!(normalise_origin(given).as_deref(), expected, "{given:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_could_be_a_key_is_hashed() {
+        let hasher = Hasher::new("a salt of sixteen");
+        let secret = "a".repeat(SECRET_LENGTH);
+        let publishable = hash_key(&hasher, &format!("pk_{secret}"));
+        assert!(publishable.is_some());
+        assert_ne!(publishable, hash_key(&hasher, &format!("sk_{secret}")));
+        for bad in [
+            format!("pk_{secret}a"),
+            format!("xk_{secret}"),
+            format!("pk_{}é", &secret[2..]),
+        ] {
+            assert_eq!(hash_key(&hasher, &bad), None, "{bad}");
+        }
+    }
+}
