@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 
-use super::StoreError;
+use super::{StoreError, json_rows};
 
 /// One statement about the person behind a device.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -29,9 +29,9 @@ pub async fn append(connection: &mut PgConnection, facts: &[Fact]) -> Result<(),
     }
     sqlx::query(
         "INSERT INTO attribute_facts
-         SELECT * FROM json_populate_recordset(NULL::attribute_facts, $1) ON CONFLICT DO NOTHING",
+         SELECT * FROM json_populate_recordset(NULL::attribute_facts, $1::text::json) ON CONFLICT DO NOTHING",
     )
-    .bind(Json(facts))
+    .bind(json_rows(facts))
     .execute(connection)
     .await
     .map_err(StoreError::during("store.attributes.append"))?;

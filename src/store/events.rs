@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, json_rows};
 use crate::{event::Event, session::SessionEvent};
 
 /// The columns that sessions are made of, in the order of no importance: they are matched by name.
@@ -86,8 +86,8 @@ async fn copy(connection: &mut PgConnection, events: &[&Event]) -> Result<(), St
 }
 
 async fn insert(connection: &mut PgConnection, events: &[&Event]) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO events SELECT * FROM json_populate_recordset(NULL::events, $1)")
-        .bind(sqlx::types::Json(events))
+    sqlx::query("INSERT INTO events SELECT * FROM json_populate_recordset(NULL::events, $1::text::json)")
+        .bind(json_rows(events))
         .execute(connection)
         .await
         .map_err(StoreError::during("store.events.insert"))?;

@@ -1,10 +1,10 @@
 //! The drop ledger: what became of every event, counted in the transaction that decides it.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, json_rows};
 
 /// The epoch of events that were committed directly, without a queue.
 pub const DIRECT: Uuid = Uuid::nil();
@@ -137,9 +137,9 @@ pub async fn insert_samples(connection: &mut PgConnection, samples: &[Sample]) -
     sqlx::query(
         "INSERT INTO drop_samples (received_at, key_id, reason, field, detail, sample)
          SELECT received_at, key_id, reason, field, detail, sample
-         FROM json_populate_recordset(NULL::drop_samples, $1)",
+         FROM json_populate_recordset(NULL::drop_samples, $1::text::json)",
     )
-    .bind(Json(samples))
+    .bind(json_rows(samples))
     .execute(connection)
     .await
     .map_err(StoreError::during("store.ledger.insert_samples"))?;

@@ -39,3 +39,9 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
         .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
         .connect_lazy_with(options))
 }
+
+/// Returns rows as the text that `json_populate_recordset` takes: the way to write a set of wide rows in one
+/// statement, matched to the columns by name.
+fn json_rows(rows: impl serde::Serialize) -> String {
+    serde_json::to_string(&rows).expect("a row is always JSON")
+}

@@ -1,10 +1,10 @@
 //! Sessions as the writer reads and writes them. What the API reads is in `sessions_read`.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgConnection, types::Json};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::StoreError;
+use super::{StoreError, json_rows};
 use crate::session::Session;
 
 /// Returns the newest session of each device that has one.
@@ -101,7 +101,7 @@ pub async fn save(connection: &mut PgConnection, sessions: &[Session]) -> Result
         return Ok(());
     }
     sqlx::query(
-        "INSERT INTO sessions SELECT * FROM json_populate_recordset(NULL::sessions, $1)
+        "INSERT INTO sessions SELECT * FROM json_populate_recordset(NULL::sessions, $1::text::json)
          ON CONFLICT (id) DO UPDATE SET
              session_id = excluded.session_id, client_session_id = excluded.client_session_id,
              device_id = excluded.device_id, life = excluded.life,
@@ -125,7 +125,7 @@ pub async fn save(connection: &mut PgConnection, sessions: &[Session]) -> Result
              visible_seconds = excluded.visible_seconds, engagement = excluded.engagement,
              engaged = excluded.engaged, state = excluded.state",
     )
-    .bind(Json(sessions))
+    .bind(json_rows(sessions))
     .execute(connection)
     .await
     .map_err(StoreError::during("store.sessions.save"))?;
