@@ -320,6 +320,9 @@ mod tests {
             "1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s"
         );
         assert_eq!(hash.to_string(), text);
+        // The manual's own, in its reference of `nix-hash`.
+        let hash: SriHash = "sha1-5P2Lpfe76upazon+ECVVNs1g2rY=".parse().unwrap();
+        assert_eq!(encode_base32(hash.digest()), "nvd61k9nalji1zl9rrdfmsmvyyjqpzg4");
         for bad in [
             "sha256",
             "sha256-",
