@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::LazyLock};
 
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Redirect, Response},
     routing::get,
@@ -17,7 +17,7 @@ use include_dir::{Dir, File, include_dir};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::{problem, state::AppState};
+use super::{extract::Path, problem, state::AppState};
 
 static DOCS: LazyLock<Folder> = LazyLock::new(|| {
     static FILES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/assets/docs");

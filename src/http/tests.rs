@@ -17,6 +17,7 @@ use tower::ServiceExt;
 
 use super::{
     AppState, Parts,
+    address::ClientAddress,
     auth::{ReadAccess, WriteKey},
     extract, finish, router,
 };
@@ -65,6 +66,10 @@ fn probe(state: &AppState) -> Router {
         )
         .route("/read", get(async |_: ReadAccess| "read"))
         .route("/panic", get(async || -> () { panic!("a secret detail") }))
+        .route(
+            "/address",
+            get(async |ClientAddress(address): ClientAddress| format!("{address:?}")),
+        )
         .route("/slow", get(std::future::pending::<()>))
         .route(
             "/query",
@@ -269,6 +274,24 @@ async fn health_asks_nobody() {
     let answer = get_from(&app, "/health", &[]).await;
     assert_eq!(answer.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     assert_eq!(json_of(answer).await, json!({"status": "healthy"}));
+}
+
+#[tokio::test]
+async fn the_client_is_the_peer_or_who_the_trusted_proxy_names() {
+    let peer: std::net::SocketAddr = "192.0.2.9:4711".parse().unwrap();
+    for (hops, expected) in [(0, "Some(192.0.2.9)"), (1, "Some(203.0.113.7)")] {
+        let mut parts = parts(pool_without_database());
+        let mut config = (*parts.config).clone();
+        config.server.trusted_proxy_hops = hops;
+        parts.config = Arc::new(config);
+        let forwarded = [("x-forwarded-for", "1.1.1.1, 203.0.113.7")];
+        let mut request = request(Method::GET, "/address", &forwarded, "");
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+        let answer = ask(&probe(&parts.into()), request).await;
+        assert_eq!(text(answer).await, expected);
+    }
+    let answer = get_from(&probe(&state_without_database()), "/address", &[]).await;
+    assert_eq!(text(answer).await, "None", "on a Unix socket there is no peer");
 }
 
 struct Check(&'static str, Result<&'static str, &'static str>);

@@ -109,10 +109,13 @@ async fn redoc_leads_to_docs_and_no_path_leads_out() {
         "/docs/../Cargo.toml",
         "/docs/%2e%2e/demo-shop/index.html",
         "/docs/..%2fx",
-        "/docs/%00",
     ] {
         let answer = get_from(&app, path, &[]).await;
         assert_eq!(problem_code(answer, 404).await, "route_not_found", "{path}");
+    }
+    for path in ["/docs/%00", "/docs/%FF"] {
+        let answer = get_from(&app, path, &[]).await;
+        assert_eq!(problem_code(answer, 400).await, "invalid_path", "{path}");
     }
 }
 
