@@ -6,12 +6,14 @@
 //! Sending or storing them is left to the caller; [`SdkStream`] is the endless sibling for load tests.
 
 mod arrival;
+mod basket;
 mod catalogue;
 mod checkout;
 mod dice;
 mod page;
 mod people;
 mod sdk;
+mod stay;
 mod stories;
 #[cfg(test)]
 mod tests;
