@@ -53,7 +53,7 @@ pub struct DatasetOptions {
 }
 
 impl DatasetOptions {
-    /// Returns the demonstration's size: 90 days of 4000 people, about 200 000 events.
+    /// Returns the demonstration's size: 90 days of 4000 people, about 180 000 events.
     pub fn demo(end: DateTime<Utc>, origin: impl Into<String>) -> Self {
         Self {
             seed: 2026,
