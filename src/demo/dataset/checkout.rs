@@ -118,6 +118,7 @@ impl Walk<'_> {
 
     fn order(&mut self) -> Option<()> {
         self.record.wait_ms(1_000, 5_000);
+        self.record.click(&order_button());
         self.touched_field = None;
         self.record.track("form_submit", json!({ "form_id": "checkout" }));
         self.person.orders += 1;

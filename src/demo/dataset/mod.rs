@@ -6,12 +6,14 @@
 //! Sending or storing them is left to the caller; [`SdkStream`] is the endless sibling for load tests.
 
 mod arrival;
+mod basket;
 mod catalogue;
 mod checkout;
 mod dice;
 mod page;
 mod people;
 mod sdk;
+mod stay;
 mod stories;
 #[cfg(test)]
 mod tests;
@@ -51,7 +53,7 @@ pub struct DatasetOptions {
 }
 
 impl DatasetOptions {
-    /// Returns the demonstration's size: 90 days of 4000 people, about 200 000 events.
+    /// Returns the demonstration's size: 90 days of 4000 people, about 180 000 events.
     pub fn demo(end: DateTime<Utc>, origin: impl Into<String>) -> Self {
         Self {
             seed: 2026,

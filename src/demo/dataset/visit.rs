@@ -1,11 +1,11 @@
 //! One visit: what somebody wants, and the way through the shop that follows from it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    arrival::{Arrival, Channel, popular_product},
-    catalogue::{CATEGORIES, Cart, PRODUCTS, SEARCHES, money, product_position},
+    arrival::{Arrival, Channel},
+    catalogue::{CATEGORIES, Cart, PRODUCTS, SEARCHES, product_position},
     dice::Dice,
     page::Page,
     people::{Device, DeviceKind, Person},
@@ -13,15 +13,9 @@ use super::{
     wire::{Client, Recorder, Target},
 };
 
-/// Nobody begins another page after this long. With the longest stay on a page it keeps visits well below
-/// `traffic::PAUSE_MIN`, so visits of one browser never overlap.
-const VISIT_MAX: TimeDelta = TimeDelta::minutes(40);
-/// Share of readers who leave a slow page at once.
-const SLOW_PAGE_EXIT_SHARE: f64 = 0.65;
-
 /// What the visitor came for, decided before the first page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Intent {
+pub(super) enum Intent {
     Bounce,
     Browse,
     FillCart,
@@ -48,9 +42,9 @@ pub(super) struct Walk<'a> {
     /// The form field changed last, while its form is not sent.
     pub(super) touched_field: Option<&'static str>,
     shared_device: bool,
-    page: Page,
-    page_opened: DateTime<Utc>,
-    deepest_scroll: i64,
+    pub(super) page: Page,
+    pub(super) page_opened: DateTime<Utc>,
+    pub(super) deepest_scroll: i64,
 }
 
 /// Plays one visit and returns its events in the order of time.
@@ -198,199 +192,6 @@ impl Walk<'_> {
         );
     }
 
-    /// Stays on the page for a while, then follows a link; `None` when the visitor leaves the shop instead.
-    pub(super) fn go(&mut self, next: Page) -> Option<()> {
-        if self.is_slow_here() && self.record.dice.chance(SLOW_PAGE_EXIT_SHARE) {
-            return None;
-        }
-        if self.record.now - self.setting.start > VISIT_MAX {
-            return None;
-        }
-        self.linger();
-        let link = self.page.link_to(next, self.record.model.viewport[0]);
-        self.record.click(&link);
-        self.leave();
-        self.record.place.referrer = Some(self.record.place.url.clone());
-        self.open(next, "");
-        Some(())
-    }
-
-    /// Shows the page that thanks for an order. It opens by itself, even after a long visit.
-    pub(super) fn confirm(&mut self) -> Option<()> {
-        self.leave();
-        self.record.place.referrer = Some(self.record.place.url.clone());
-        self.open(Page::Confirmation, "");
-        Some(())
-    }
-
-    fn is_slow_here(&self) -> bool {
-        matches!(self.page, Page::Product(product) if self.setting.stories.is_slow(self.page_opened, product))
-    }
-
-    /// Shows a page: its view, its load time, and the search that made it.
-    fn open(&mut self, page: Page, parameters: &str) {
-        let path = page.path();
-        let joint = if parameters.is_empty() {
-            ""
-        } else if path.contains('?') {
-            "&"
-        } else {
-            "?"
-        };
-        self.page = page;
-        self.page_opened = self.record.now;
-        self.deepest_scroll = 0;
-        self.record.place.url = format!("{}{path}{joint}{parameters}", self.setting.origin);
-        self.record.place.title = page.title();
-        let load_ms = self.load_time_ms();
-        let mut fields = if let Page::Product(product) = page {
-            PRODUCTS[product].fields()
-        } else {
-            json!({})
-        };
-        fields["page_load_time_ms"] = load_ms.into();
-        self.record.track("page_view", fields);
-        if let Page::Search(search) = page {
-            let search = &SEARCHES[search];
-            let search = json!({ "search_query": search.query, "search_results_count": search.found.len() });
-            self.record.track("search", search);
-        }
-        self.report_vitals(load_ms);
-    }
-
-    fn load_time_ms(&mut self) -> i64 {
-        let dice = &mut self.record.dice;
-        let usual = match self.record.model.kind {
-            DeviceKind::Desktop => dice.long_tailed(380, 6_000),
-            DeviceKind::Mobile | DeviceKind::Tablet => dice.long_tailed(640, 9_000),
-        };
-        if self.is_slow_here() {
-            usual + self.record.dice.between(5_200, 8_900)
-        } else {
-            usual
-        }
-    }
-
-    /// Some pages report how fast they felt, with the thresholds web.dev gives for "good" and "poor".
-    fn report_vitals(&mut self, load_ms: i64) {
-        if !self.record.dice.chance(0.2) {
-            return;
-        }
-        self.record.wait_ms(700, 2_500);
-        let largest_paint_ms = load_ms + self.record.dice.between(150, 900);
-        let rating = match largest_paint_ms {
-            ..=2_500 => "good",
-            2_501..=4_000 => "needs-improvement",
-            _ => "poor",
-        };
-        let vital = json!({ "name": "LCP", "value": largest_paint_ms, "rating": rating });
-        self.record
-            .track("web_vital", json!({ "custom_properties": vital }));
-    }
-
-    /// Reads: scrolls, perhaps clicks about, and sometimes meets trouble.
-    fn linger(&mut self) {
-        self.record.wait_ms(1_500, 7_000);
-        let depth = self
-            .record
-            .dice
-            .weighted(&[(0, 30.0), (25, 18.0), (50, 22.0), (75, 17.0), (100, 13.0)]);
-        for milestone in [25, 50, 75, 100]
-            .into_iter()
-            .filter(|milestone| *milestone <= depth)
-        {
-            self.record.track("scroll", json!({ "scroll_depth": milestone }));
-            self.deepest_scroll = milestone;
-            self.record.wait_ms(900, 9_000);
-        }
-        self.fiddle();
-        self.meet_trouble();
-        let seconds = self.record.dice.long_tailed(2, 150);
-        self.record.wait_ms(seconds * 700, seconds * 1_000);
-    }
-
-    /// Small things people do on a page on their way.
-    fn fiddle(&mut self) {
-        match self.page {
-            Page::List(_) | Page::Search(_) if self.record.dice.chance(0.15) => {
-                self.record.click(&Target::by_id("sort", "", 84, 300));
-            }
-            Page::Product(product) if self.record.dice.chance(0.05) => {
-                self.record.click(&Target::by_id("remember", "Remember", 72, 590));
-                // A type of the shop's own: the service keeps names it does not know.
-                self.record.track("wishlist_add", PRODUCTS[product].fields());
-            }
-            Page::Product(_) if self.record.dice.chance(0.12) => {
-                // The picture looks as if it could be enlarged; it cannot.
-                let picture = Target {
-                    selector: "#product-art".into(),
-                    id: Some("product-art"),
-                    text: String::new(),
-                    across_percent: 28,
-                    y: 360,
-                };
-                let [x, y] = self.record.aim(&picture);
-                self.record.track("click", picture.fields(x, y));
-                self.record.wait_ms(2_500, 2_700);
-                self.record.track("dead_click", picture.fields(x, y));
-            }
-            _ => {}
-        }
-    }
-
-    fn meet_trouble(&mut self) {
-        if self.record.dice.chance(0.006) {
-            let (message, line) = self.record.dice.pick(&[
-                ("TypeError: Failed to fetch", 118),
-                ("ResizeObserver loop completed with undelivered notifications.", 0),
-                ("TypeError: Cannot read properties of null (reading 'focus')", 164),
-            ]);
-            self.script_error(
-                message,
-                &format!("{}/demo/shop.js:{line}:17", self.setting.origin),
-            );
-        }
-        if self.record.dice.chance(0.006) {
-            let target = self.page.link_to(Page::Cart, self.record.model.viewport[0]);
-            self.rage(&target);
-        }
-    }
-
-    pub(super) fn script_error(&mut self, message: &str, place: &str) {
-        let stack = format!("{message}\n    at {place}");
-        self.record
-            .track("error", json!({ "error_message": message, "error_stack": stack }));
-    }
-
-    /// Clicks three times on one spot, each within a second of the one before.
-    pub(super) fn rage(&mut self, target: &Target) {
-        let [x, y] = self.record.aim(target);
-        for _ in 0..3 {
-            let [dx, dy] = [self.record.dice.between(-4, 4), self.record.dice.between(-4, 4)];
-            self.record
-                .track("click", target.fields((x + dx).max(0), (y + dy).max(0)));
-            self.record.wait_ms(150, 600);
-        }
-        self.record.track("rage_click", target.fields(x, y));
-    }
-
-    /// Ends the page: an unsent form is abandoned, and the time spent is told.
-    fn leave(&mut self) {
-        if let Some(field) = self.touched_field.take() {
-            self.record.track(
-                "form_abandon",
-                json!({ "form_id": "checkout", "form_field_name": field }),
-            );
-        }
-        let seconds = (self.record.now - self.page_opened).num_seconds();
-        let depth = self.deepest_scroll.max(self.record.dice.between(18, 60)).min(100);
-        self.record.track(
-            "page_leave",
-            json!({ "time_on_page_seconds": seconds, "scroll_depth": depth }),
-        );
-        self.record.wait_ms(80, 400);
-    }
-
     /// Ends the visit. Customers sometimes log out, on shared devices more often; the browser then forgets them.
     fn depart(&mut self) {
         let logout_share = if self.shared_device { 0.4 } else { 0.03 };
@@ -437,89 +238,6 @@ impl Walk<'_> {
             Page::Cart | Page::Checkout | Page::Confirmation => Page::List(None),
         }
     }
-
-    fn fill_cart(&mut self, intent: Intent) -> Option<()> {
-        let had_something = !self.cart.is_empty();
-        if had_something && intent != Intent::FillCart && self.record.dice.chance(0.7) {
-            return Some(());
-        }
-        if !matches!(self.page, Page::Product(_)) {
-            let product = popular_product(&mut self.record.dice);
-            if !matches!(self.page, Page::List(_)) {
-                self.go(Page::List(Some(PRODUCTS[product].category)))?;
-            }
-            let next = self.next_product();
-            self.go(next)?;
-        }
-        self.add_to_cart()?;
-        while self.cart.lines_count() < 4 && self.record.dice.chance(0.28) {
-            let next = self.next_product();
-            self.go(next)?;
-            self.add_to_cart()?;
-        }
-        Some(())
-    }
-
-    /// Returns a product that can be reached from here.
-    fn next_product(&mut self) -> Page {
-        let here = self.page;
-        Page::Product(pick_product(&mut self.record.dice, |position| match here {
-            Page::List(Some(category)) => PRODUCTS[position].category == category,
-            Page::Product(product) => position != product,
-            _ => true,
-        }))
-    }
-
-    /// Puts what this page shows into the cart; who leaves a slow page does not.
-    fn add_to_cart(&mut self) -> Option<()> {
-        let Page::Product(product) = self.page else {
-            return Some(());
-        };
-        if self.is_slow_here() && self.record.dice.chance(SLOW_PAGE_EXIT_SHARE) {
-            return None;
-        }
-        self.record.wait_ms(5_000, 40_000);
-        self.record.click(&Target::by_id("add", "Add to cart", 70, 520));
-        let wanted = self.record.dice.weighted(&[(1, 82.0), (2, 14.0), (4, 4.0)]);
-        let added = self.cart.add(product, wanted);
-        if added > 0 {
-            self.track_cart("add_to_cart", product, added);
-        }
-        Some(())
-    }
-
-    fn look_into_cart(&mut self) -> Option<()> {
-        self.go(Page::Cart)?;
-        self.tidy_cart();
-        Some(())
-    }
-
-    /// Some take something out again.
-    pub(super) fn tidy_cart(&mut self) {
-        if self.cart.lines_count() < 2 || !self.record.dice.chance(0.2) {
-            return;
-        }
-        self.record.wait_ms(3_000, 12_000);
-        let Some((product, quantity)) = self.cart.remove_newest() else {
-            return;
-        };
-        let row = i64::try_from(self.cart.lines_count()).unwrap_or(0);
-        self.record.click(&Target {
-            selector: format!("#lines > li.line:nth-of-type({}) > button.link-button", row + 1),
-            id: None,
-            text: "Remove".into(),
-            across_percent: 90,
-            y: 260 + row * 120,
-        });
-        self.track_cart("remove_from_cart", product, quantity);
-    }
-
-    fn track_cart(&mut self, event_type: &str, product: usize, quantity: i64) {
-        let mut fields = PRODUCTS[product].fields();
-        fields["quantity"] = quantity.into();
-        fields["cart_total"] = money(self.cart.goods_cents()).into();
-        self.record.track(event_type, fields);
-    }
 }
 
 fn pick_search(dice: &mut Dice) -> Page {
@@ -528,7 +246,7 @@ fn pick_search(dice: &mut Dice) -> Page {
 }
 
 /// Returns a product that fits, the popular ones more often. At least one must fit.
-fn pick_product(dice: &mut Dice, fits: impl Fn(usize) -> bool) -> usize {
+pub(super) fn pick_product(dice: &mut Dice, fits: impl Fn(usize) -> bool) -> usize {
     let weights: Vec<f64> = PRODUCTS
         .iter()
         .enumerate()
