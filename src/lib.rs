@@ -1,5 +1,6 @@
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod event;
 pub mod http;
 pub mod ingest;
