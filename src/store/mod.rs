@@ -1,8 +1,19 @@
 //! PostgreSQL: one file of queries per entity.
 //!
 //! Functions take a connection, so that the caller owns the transaction, and the time as a parameter.
+pub(crate) mod attributes_read;
+pub(crate) mod customers_read;
+pub(crate) mod events_read;
+pub(crate) mod filter;
 pub mod keys;
+pub(crate) mod ledger_read;
+pub(crate) mod metrics_read;
+pub(crate) mod person;
+pub(crate) mod sessions_read;
 
+use std::time::Duration;
+
+use sqlx::{AssertSqlSafe, PgPool, Postgres, Transaction};
 use thiserror::Error;
 
 /// Why the store gave no answer.
@@ -48,4 +59,22 @@ impl StoreError {
             _ => false,
         }
     }
+}
+
+/// Begins to read: all that follows sees the store at one moment. Dropping it ends it.
+///
+/// A statement that runs longer than `timeout` is ended by the server: a caller who has given up must not
+/// leave a query behind. Reports may sort in 32 MiB, since hashing a month of sessions on disk takes three
+/// times as long as in memory.
+pub(crate) async fn begin_snapshot(
+    pool: &PgPool,
+    timeout: Duration,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    // The only part that is not a literal is a number.
+    let milliseconds = timeout.as_millis();
+    pool.begin_with(AssertSqlSafe(format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+         SET LOCAL statement_timeout = {milliseconds}; SET LOCAL work_mem = '32MB'"
+    )))
+    .await
 }
