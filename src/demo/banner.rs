@@ -8,19 +8,20 @@ use sqlx::PgConnection;
 
 use super::keys::Keys;
 
-/// Returns somebody of the data set whose journey is worth looking at: known by name, came back, bought.
+/// Returns somebody of the data set whose journey is worth looking at: known by name, came back, bought. By device
+/// where the data set is too small for that.
 ///
 /// # Errors
 /// When the database does not answer.
 pub(super) async fn find_customer(connection: &mut PgConnection) -> Result<Option<String>> {
     sqlx::query_scalar(
-        "SELECT user_id FROM sessions
-         WHERE user_id IS NOT NULL
-         GROUP BY user_id
-         ORDER BY (count(*) FILTER (WHERE converted) > 0) DESC,
+        "SELECT coalesce(user_id, device_id) FROM sessions
+         GROUP BY user_id, coalesce(user_id, device_id)
+         ORDER BY user_id IS NULL,
+                  (count(*) FILTER (WHERE converted) > 0) DESC,
                   (count(*) FILTER (WHERE abandoned) > 0) DESC,
                   -- Long enough to tell something, short enough to read.
-                  abs(count(*) - 6), user_id
+                  abs(count(*) - 6), 1
          LIMIT 1",
     )
     .fetch_optional(connection)

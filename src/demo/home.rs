@@ -17,6 +17,10 @@ use tokio::process::Command;
 /// Where root's demos keep their data, a folder for each.
 const SHARED_FOLDER: &str = "/var/lib/customer-journey-demo";
 
+/// The folder below the root that is made first; its owner is whom the servers run as. The root itself stays with
+/// whom the demo runs as, who writes logs there: the servers must not be able to lead those elsewhere.
+const SERVERS_FOLDER: &str = "redis";
+
 /// Names the state folder that a folder under [`SHARED_FOLDER`] belongs to.
 const OWNER_FILE: &str = "state-folder";
 
@@ -69,7 +73,7 @@ impl Home {
                 });
             }
         };
-        let owner = owner_of(&root)?;
+        let owner = owner_of(&root.join(SERVERS_FOLDER))?;
         let account = match (uid, owner.uid) {
             (0, 0) => bail!(
                 "{} belongs to root, and PostgreSQL refuses to run as root: remove it to start over",
@@ -163,7 +167,9 @@ impl Home {
 
 fn make_root(link: &Path, uid: u32) -> Result<PathBuf> {
     if uid != 0 {
-        make_private(link, None).with_context(|| format!("{} cannot be made", link.display()))?;
+        make_private(link, None)
+            .and_then(|()| make_private(&link.join(SERVERS_FOLDER), None))
+            .with_context(|| format!("{} cannot be made", link.display()))?;
         return Ok(link.canonicalize()?);
     }
     let passwd = fs::read_to_string("/etc/passwd").context("/etc/passwd cannot be read")?;
@@ -197,7 +203,8 @@ fn make_shared(shared: &Path, link: &Path, account: &Account) -> io::Result<Path
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    make_private(&root, Some(account))?;
+    fs::DirBuilder::new().mode(0o755).create(&root)?;
+    make_private(&root.join(SERVERS_FOLDER), Some(account))?;
     Ok(root)
 }
 

@@ -103,7 +103,7 @@ mod tests {
     async fn keys_stay_the_same_until_one_no_longer_works(pool: sqlx::PgPool) {
         let connection = &mut *pool.acquire().await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let mut state = StateFolder::open(folder.path()).unwrap();
+        let mut state = StateFolder::open(folder.path(), false).unwrap();
         let now: DateTime<Utc> = "2026-03-01T12:00:00Z".parse().unwrap();
         let first = prepare(connection, &mut state, 8030, now).await.unwrap();
         let again = prepare(connection, &mut state, 8030, now).await.unwrap();

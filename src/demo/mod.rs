@@ -99,18 +99,15 @@ pub async fn run(
 impl Plan {
     /// Looks for everything that could be in the way, so that a start that cannot succeed changes nothing.
     async fn make(options: DemoOptions, clock: Clock) -> Result<Self> {
-        let mut state = if options.reset {
-            let state = StateFolder::open_anew(&options.state_dir)?;
+        let mut state = StateFolder::open(&options.state_dir, options.reset)?;
+        let port = check_port(options.port)?;
+        let redis = redis::find()?;
+        if options.reset {
             if let Some(root) = Home::find(state.path()) {
                 servers::end_left_over(&root).await?;
             }
             Home::remove(state.path())?;
-            state
-        } else {
-            StateFolder::open(&options.state_dir)?
-        };
-        let port = check_port(options.port)?;
-        let redis = redis::find()?;
+        }
         let home = Home::open(state.path())?;
         let postgres = postgres::find(&home)?;
         if postgres::is_new(&home) {
@@ -300,7 +297,7 @@ mod tests {
     #[test]
     fn the_first_start_fixes_the_data_set() {
         let folder = tempfile::tempdir().unwrap();
-        let mut state = StateFolder::open(folder.path()).unwrap();
+        let mut state = StateFolder::open(folder.path(), false).unwrap();
         let clock = Clock::fixed("2026-03-01T12:00:00Z".parse().unwrap());
         let first = options(folder.path());
         choose_data_set(&mut state, &first, 8030, &clock).unwrap();

@@ -159,6 +159,7 @@ pub(super) async fn initialise(programs: &Programs, home: &Home) -> Result<()> {
             fs::remove_dir_all(rest).with_context(|| format!("{} cannot be deleted", rest.display()))?;
         }
     }
+    home.make_folder("postgres.new")?;
     let mut command = home.command(&programs.folder.join("initdb"));
     command.arg("--pgdata").arg(&unfinished).args([
         "--username",

@@ -86,9 +86,12 @@ impl Record {
 impl StateFolder {
     /// Opens the folder, making it when there is none, and locks it.
     ///
+    /// With `anew` the record is a new one, whatever release wrote the one that is there. Nothing is written before
+    /// the first [`StateFolder::save`].
+    ///
     /// # Errors
     /// When another demo has it, it cannot be written, or its content cannot be read; each says what to do.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path, anew: bool) -> Result<Self> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -103,31 +106,16 @@ impl StateFolder {
             .canonicalize()
             .with_context(|| format!("the state folder {} cannot be entered", path.display()))?;
         let lock = lock(&path)?;
-        let record = read_record(&path.join("state.json"))?;
-        let mut folder = Self {
-            record: record.unwrap_or_else(Record::new),
+        let known = if anew {
+            None
+        } else {
+            read_record(&path.join("state.json"))?
+        };
+        Ok(Self {
+            record: known.unwrap_or_else(Record::new),
             path,
             _lock: lock,
-        };
-        folder.save()?;
-        Ok(folder)
-    }
-
-    /// Opens the folder to start over: its content is forgotten, whatever release wrote it.
-    ///
-    /// # Errors
-    /// As [`StateFolder::open`].
-    pub(super) fn open_anew(path: &Path) -> Result<Self> {
-        if path.is_dir() {
-            let _lock = lock(path)?;
-            match fs::remove_file(path.join("state.json")) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(error).with_context(|| format!("{} cannot be emptied", path.display()));
-                }
-                _ => {}
-            }
-        }
-        Self::open(path)
+        })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -138,7 +126,7 @@ impl StateFolder {
     ///
     /// # Errors
     /// When the disk is full or the folder cannot be written.
-    pub(super) fn save(&mut self) -> Result<()> {
+    pub(super) fn save(&self) -> Result<()> {
         let (file, fresh) = (self.path.join("state.json"), self.path.join("state.json.new"));
         let write = || -> io::Result<()> {
             let mut output = OpenOptions::new()
@@ -227,13 +215,13 @@ mod tests {
     fn what_is_saved_is_there_at_the_next_start_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state/demo");
-        let mut state = StateFolder::open(&path).unwrap();
+        let mut state = StateFolder::open(&path, false).unwrap();
         assert_eq!(state.record.salt.len(), SALT_LENGTH);
         state.record.write_key = Some("pk_x".into());
         state.save().unwrap();
         let saved = state.record.clone();
         drop(state);
-        assert_eq!(StateFolder::open(&path).unwrap().record, saved);
+        assert_eq!(StateFolder::open(&path, false).unwrap().record, saved);
         let mode = fs::metadata(path.join("state.json"))
             .unwrap()
             .permissions()
@@ -244,10 +232,11 @@ mod tests {
     #[test]
     fn a_second_demo_on_the_folder_is_refused_and_nothing_is_changed() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateFolder::open(folder.path()).unwrap();
+        let state = StateFolder::open(folder.path(), false).unwrap();
+        state.save().unwrap();
         for error in [
-            StateFolder::open(folder.path()).unwrap_err(),
-            StateFolder::open_anew(folder.path()).unwrap_err(),
+            StateFolder::open(folder.path(), false).unwrap_err(),
+            StateFolder::open(folder.path(), true).unwrap_err(),
         ] {
             let text = error.to_string();
             assert!(text.contains("already runs"), "{text}");
@@ -256,9 +245,9 @@ mod tests {
                 "{text}"
             );
         }
-        let salt = state.record.salt.clone();
+        let record = state.record.clone();
         drop(state);
-        assert_eq!(StateFolder::open(folder.path()).unwrap().record.salt, salt);
+        assert_eq!(StateFolder::open(folder.path(), false).unwrap().record, record);
     }
 
     #[test]
@@ -271,13 +260,13 @@ mod tests {
             (r#"{"version": 1}"#, "is damaged"),
         ] {
             fs::write(&file, text).unwrap();
-            let error = StateFolder::open(folder.path()).unwrap_err().to_string();
+            let error = StateFolder::open(folder.path(), false).unwrap_err().to_string();
             assert!(
                 error.contains(says) && error.contains("make demo-reset"),
                 "{error}"
             );
         }
-        let state = StateFolder::open_anew(folder.path()).unwrap();
+        let state = StateFolder::open(folder.path(), true).unwrap();
         assert_eq!(state.record.data_set, None);
     }
 }
