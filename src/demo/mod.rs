@@ -36,8 +36,8 @@ use crate::{
     store::{self, MIGRATOR, situation},
 };
 
-/// Room for the full data set, PostgreSQL's own files and its log of changes, in MiB; about half of it is used.
-const ROOM_MIB: u64 = 1_500;
+/// Room for the full data set, PostgreSQL's own files and its log of changes, in MiB; less than half of it is used.
+const ROOM_MIB: u64 = 1_000;
 
 /// What a start may choose.
 #[derive(Clone, Debug)]

@@ -23,6 +23,8 @@ const MAJOR_MIN: u32 = 15;
 /// Recovery after a crash included.
 const START_PATIENCE: Duration = Duration::from_secs(60);
 
+/// Part of the socket's name; nothing listens on the port.
+const PORT: &str = "5432";
 const USER: &str = "journey";
 const DATABASE: &str = "customer_journey";
 
@@ -30,7 +32,7 @@ const DATABASE: &str = "customer_journey";
 const SETTINGS: [(&str, &str); 14] = [
     // The socket alone, in a folder that only its user can enter: nobody else on the machine gets in.
     ("listen_addresses", ""),
-    ("port", "5432"),
+    ("port", PORT),
     ("max_connections", "50"),
     ("shared_buffers", "128MB"),
     ("effective_cache_size", "512MB"),
@@ -61,7 +63,8 @@ pub(super) fn url(home: &Home) -> String {
 fn database_url(home: &Home, database: &str) -> String {
     let sockets = home.sockets().as_os_str().as_encoded_bytes();
     let host: String = form_urlencoded::byte_serialize(sockets).collect();
-    format!("postgres://{USER}@localhost/{database}?host={host}")
+    // Port and mode are named because PGPORT and PGSSLMODE would stand in for them.
+    format!("postgres://{USER}@localhost:{PORT}/{database}?host={host}&sslmode=disable")
 }
 
 /// Finds the programs for the data of `home`; any release that is new enough while there is none.
@@ -214,7 +217,7 @@ pub(super) async fn start(programs: &Programs, home: &Home) -> Result<Server> {
         Signal::INT,
     )?;
     let maintenance = database_url(home, "postgres");
-    let answers = async || PgConnection::connect(&maintenance).await.is_ok();
+    let answers = async || Ok(PgConnection::connect(&maintenance).await?.close().await?);
     server.wait_until_ready(START_PATIENCE, answers).await?;
     make_database(&maintenance)
         .await

@@ -60,9 +60,9 @@ pub(super) async fn start(program: &Path, home: &Home) -> Result<Server> {
     }
     let mut server = Server::start("Redis", command, home.root().join("redis.log"), Signal::TERM)?;
     let client = redis::Client::open(url(home))?;
-    let answers = async || match client.get_multiplexed_async_connection().await {
-        Ok(mut connection) => redis::cmd("PING").exec_async(&mut connection).await.is_ok(),
-        Err(_) => false,
+    let answers = async || {
+        let mut connection = client.get_multiplexed_async_connection().await?;
+        Ok(redis::cmd("PING").exec_async(&mut connection).await?)
     };
     server.wait_until_ready(START_PATIENCE, answers).await?;
     Ok(server)

@@ -66,30 +66,28 @@ impl Server {
         })
     }
 
-    /// Waits until `answers` says so.
+    /// Waits until `answers` finds nothing wrong.
     ///
     /// # Errors
     /// When the server ends first or `patience` does, with the last words of its log.
     pub(super) async fn wait_until_ready(
         &mut self,
         patience: Duration,
-        answers: impl AsyncFn() -> bool,
+        answers: impl AsyncFn() -> Result<()>,
     ) -> Result<()> {
         let deadline = Instant::now() + patience;
         loop {
-            if answers().await {
+            let Err(error) = answers().await else {
                 return Ok(());
-            }
+            };
             if self.child.try_wait()?.is_some() {
                 bail!("{} does not start: {}", self.name, explain_log(&self.log));
             }
             if Instant::now() > deadline {
-                bail!(
-                    "{} does not answer after {} s: see {}",
-                    self.name,
-                    patience.as_secs(),
-                    self.log.display()
-                );
+                let (name, log) = (self.name, self.log.display());
+                return Err(error).with_context(|| {
+                    format!("{name} does not answer within {} s (more in {log})", patience.as_secs())
+                });
             }
             sleep(Duration::from_millis(50)).await;
         }
@@ -257,7 +255,7 @@ pub(super) fn check_room(folder: &Path, needed_mib: u64) -> Result<()> {
     let free_mib = found.f_bavail.saturating_mul(found.f_frsize) / (1024 * 1024);
     if free_mib < needed_mib {
         bail!(
-            "only {free_mib} MiB are free in {}, and the demo needs {needed_mib}: make room, or use another --state-dir",
+            "only {free_mib} MiB are free in {}, and the demo needs {needed_mib}: make room there",
             folder.display()
         );
     }
@@ -283,7 +281,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(check_room(folder.path(), 0).is_ok());
         let error = check_room(folder.path(), u64::MAX).unwrap_err().to_string();
-        assert!(error.contains("--state-dir"), "{error}");
+        assert!(error.contains("make room there"), "{error}");
     }
 
     #[tokio::test]
@@ -294,7 +292,7 @@ mod tests {
         let log = folder.path().join("log");
         let mut server = Server::start("Server", command, log, Signal::TERM).unwrap();
         let error = server
-            .wait_until_ready(Duration::from_secs(20), async || false)
+            .wait_until_ready(Duration::from_secs(20), async || bail!("never"))
             .await
             .unwrap_err();
         assert!(
@@ -316,7 +314,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", &script]);
         let mut server = Server::start("Server", command, log.clone(), Signal::TERM).unwrap();
-        let on = async || fs::read_to_string(&log).is_ok_and(|text| text == "on\n");
+        let on = async || match fs::read_to_string(&log)?.as_str() {
+            "on\n" => Ok(()),
+            _ => bail!("not yet"),
+        };
         server
             .wait_until_ready(Duration::from_secs(20), on)
             .await
