@@ -4,6 +4,7 @@
 //! could not be kept. Stopping: HTTP, counters, writers, direct commits, so that everything accepted is
 //! either in the store or safe in the queue when the process ends.
 
+pub mod jobs;
 mod readiness;
 mod sampler;
 
@@ -28,7 +29,7 @@ use crate::{
         settle::Settler,
         writer::{self, Progress},
     },
-    ops::{Clock, lifecycle, metrics},
+    ops::{Clock, jobs::Jobs, lifecycle, metrics},
     session::Rules,
     store::{
         self, MIGRATOR,
@@ -81,6 +82,7 @@ pub struct Service {
     counting: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     committing: JoinHandle<()>,
+    jobs: Jobs,
 }
 
 impl Service {
@@ -150,6 +152,19 @@ impl Service {
                 .await
         });
 
+        let jobs = jobs::jobs(
+            pool.clone(),
+            queue.clone(),
+            situation,
+            &config,
+            options.clock.clone(),
+            closing.clone(),
+        );
+        if config.jobs.enabled {
+            jobs.start()
+                .await
+                .context("the scheduled jobs cannot be started")?;
+        }
         watch(&config, progress, options.clock, ending.clone());
         tracing::info!(%address, storage = situation.as_str(), "ready on http://{address}");
         lifecycle::notify_ready(&format!("listening on {address}"));
@@ -165,6 +180,7 @@ impl Service {
             counting,
             writers,
             committing,
+            jobs,
         })
     }
 
@@ -201,6 +217,13 @@ impl Service {
                     .context("the HTTP server failed")?,
                 Err(_) => tracing::warn!("some requests took too long and were cut off"),
             }
+        }
+        if self.config.jobs.enabled
+            && tokio::time::timeout_at(deadline, self.jobs.wait_until_stopped())
+                .await
+                .is_err()
+        {
+            tracing::warn!("a scheduled job took too long and was cut off");
         }
         lifecycle::notify_status("draining the queue");
         self.draining.cancel();

@@ -5,7 +5,10 @@
 
 mod config;
 mod demo;
+mod doctor;
 mod keys;
+mod migrate;
+mod queue;
 mod serve;
 
 use std::{
@@ -41,6 +44,12 @@ enum Command {
     Keys(keys::KeysArguments),
     /// Run the service
     Serve,
+    /// Bring the database into the form this release works with
+    Migrate,
+    /// Look at everything the service depends on, and say what to do
+    Doctor(doctor::Arguments),
+    /// See and mend the queue's dead letters
+    Queue(queue::Arguments),
 }
 
 impl Command {
@@ -54,6 +63,9 @@ impl Command {
                 Ok(ExitCode::SUCCESS)
             }
             Self::Serve => serve::run(load(config_path.as_deref())?),
+            Self::Migrate => migrate::run(&load(config_path.as_deref())?),
+            Self::Doctor(arguments) => doctor::run(&arguments, &load(config_path.as_deref())?),
+            Self::Queue(arguments) => queue::run(arguments, &load(config_path.as_deref())?),
         }
     }
 }

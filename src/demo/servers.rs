@@ -86,7 +86,10 @@ impl Server {
             if Instant::now() > deadline {
                 let (name, log) = (self.name, self.log.display());
                 return Err(error).with_context(|| {
-                    format!("{name} does not answer within {} s (more in {log})", patience.as_secs())
+                    format!(
+                        "{name} does not answer within {} s (more in {log})",
+                        patience.as_secs()
+                    )
                 });
             }
             sleep(Duration::from_millis(50)).await;

@@ -12,8 +12,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    AppState, Problem, address::ClientAddress, auth::WriteKey, extract::body_too_large,
-    problem::CommonProblems,
+    AppState, Problem,
+    address::ClientAddress,
+    auth::WriteKey,
+    extract::body_too_large,
+    problem::{BodyProblems, CommonProblems},
 };
 use crate::{
     event::{
@@ -98,12 +101,12 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     path = "/api/v1/events",
     tag = "ingest",
     operation_id = "postEvents",
-    security(("write_key" = [])),
+    security(("write_key" = []), ("write_key_query" = []), ("bearer" = [])),
     params(("key" = Option<String>, Query, description = "Write key, where headers cannot be set")),
     request_body(content = BatchIn, content_type = "application/json"),
     responses(
         (status = ACCEPTED, body = AcceptedOut, description = "Kept; each event is judged by itself"),
-        (status = UNPROCESSABLE_ENTITY, description = "No event of the request is valid", content_type = "application/problem+json"),
+        BodyProblems,
         CommonProblems,
     )
 )]
@@ -124,12 +127,12 @@ async fn post_events(
     path = "/api/v1/events/batch",
     tag = "ingest",
     operation_id = "postEventBatch",
-    security(("write_key" = [])),
+    security(("write_key" = []), ("write_key_query" = []), ("bearer" = [])),
     params(("key" = Option<String>, Query, description = "Write key, where headers cannot be set")),
     request_body(content = BatchIn, content_type = "application/json"),
     responses(
         (status = ACCEPTED, body = AcceptedOut, description = "Kept; each event is judged by itself"),
-        (status = UNPROCESSABLE_ENTITY, description = "No event of the request is valid", content_type = "application/problem+json"),
+        BodyProblems,
         CommonProblems,
     )
 )]
