@@ -4,6 +4,7 @@
 //! [`Command::run`].
 
 mod config;
+mod demo;
 mod doctor;
 mod keys;
 mod migrate;
@@ -37,6 +38,8 @@ struct Cli {
 enum Command {
     /// Check, show or explain the configuration
     Config(config::Arguments),
+    /// Run a demo with data, PostgreSQL and Redis of its own
+    Demo(demo::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
     /// Run the service
@@ -53,6 +56,7 @@ impl Command {
     fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         match self {
             Self::Config(arguments) => config::run(arguments, config_path),
+            Self::Demo(arguments) => demo::run(arguments),
             Self::Keys(arguments) => {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;
