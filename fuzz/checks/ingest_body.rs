@@ -1,6 +1,6 @@
 //! What must hold for every request body, whatever its bytes.
 //!
-//! Shared by the fuzz target, which makes up bodies, and by `tests/fuzz_corpus.rs`, which runs the committed
+//! Shared by the fuzz target, which makes up bodies, and by `tests/hostile/fuzz_corpus.rs`, which runs the committed
 //! ones on stable Rust. The first byte of an input is the content encoding ([`encoding_of`]), the second
 //! the circumstances ([`Circumstances`]), the rest the body.
 
