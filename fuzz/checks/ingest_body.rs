@@ -150,9 +150,12 @@ fn check_event(event: &Event, policy: &Policy) {
     assert_eq!(&read_back, event, "an event survives its JSON: {text}");
     for_each_text(&json, &mut |part| {
         assert!(!part.contains('\0'), "a NUL is left in {text}");
+        // Of a path each segment is a text of its own: with its slashes, `/@name.example` looks like an address.
+        let is_path = event.page_path.as_deref() == Some(part);
+        let mut texts = part.split(|character| is_path && character == '/');
         assert!(
-            !policy.hash_emails || email_token(&policy.hasher, part).is_none(),
-            "the e-mail address {part:?} is left in {text}"
+            !policy.hash_emails || texts.all(|part| email_token(&policy.hasher, part).is_none()),
+            "an e-mail address is left in {part:?} of {text}"
         );
     });
 
