@@ -208,18 +208,23 @@ impl Service {
         lifecycle::notify_stopping("finishing open requests");
         let patience = Duration::from_secs(self.config.server.shutdown_timeout_seconds);
         let deadline = tokio::time::Instant::now() + patience;
+        // What never ends, such as a request that stays incomplete, must not take the writers' time as well.
+        let half_time = tokio::time::Instant::now() + patience / 2;
         self.closing.cancel();
-        let http = self.http;
+        let mut http = self.http;
         if !http.is_finished() {
-            match tokio::time::timeout_at(deadline, http).await {
+            match tokio::time::timeout_at(half_time, &mut http).await {
                 Ok(ended) => ended
                     .context("the HTTP server panicked")?
                     .context("the HTTP server failed")?,
-                Err(_) => tracing::warn!("some requests took too long and were cut off"),
+                Err(_) => {
+                    http.abort();
+                    tracing::warn!("some requests took too long and were cut off");
+                }
             }
         }
         if self.config.jobs.enabled
-            && tokio::time::timeout_at(deadline, self.jobs.wait_until_stopped())
+            && tokio::time::timeout_at(half_time, self.jobs.wait_until_stopped())
                 .await
                 .is_err()
         {

@@ -1,6 +1,6 @@
 //! What must hold for every request body, whatever its bytes.
 //!
-//! Shared by the fuzz target, which makes up bodies, and by `tests/fuzz_corpus.rs`, which runs the committed
+//! Shared by the fuzz target, which makes up bodies, and by `tests/hostile/fuzz_corpus.rs`, which runs the committed
 //! ones on stable Rust. The first byte of an input is the content encoding ([`encoding_of`]), the second
 //! the circumstances ([`Circumstances`]), the rest the body.
 
@@ -150,9 +150,12 @@ fn check_event(event: &Event, policy: &Policy) {
     assert_eq!(&read_back, event, "an event survives its JSON: {text}");
     for_each_text(&json, &mut |part| {
         assert!(!part.contains('\0'), "a NUL is left in {text}");
+        // Of a path each segment is a text of its own: with its slashes, `/@name.example` looks like an address.
+        let is_path = event.page_path.as_deref() == Some(part);
+        let mut texts = part.split(|character| is_path && character == '/');
         assert!(
-            !policy.hash_emails || email_token(&policy.hasher, part).is_none(),
-            "the e-mail address {part:?} is left in {text}"
+            !policy.hash_emails || texts.all(|part| email_token(&policy.hasher, part).is_none()),
+            "an e-mail address is left in {part:?} of {text}"
         );
     });
 

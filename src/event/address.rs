@@ -183,8 +183,10 @@ impl Reducer<'_> {
             .replace('&', "%26")
             .replace('=', "%3D");
         let decoded = form_urlencoded::parse(query.as_bytes()).next();
+        // As it stands, too: a local part may hold a percent sign.
         decoded
             .and_then(|(text, _)| self.cleaner.token(&text))
+            .or_else(|| self.cleaner.token(segment))
             .unwrap_or_else(|| segment.to_owned())
     }
 }
@@ -264,6 +266,12 @@ mod tests {
         ] {
             assert_eq!(page(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn an_e_mail_address_with_an_escape_in_it_is_hidden_as_it_stands() {
+        let address = page("https://a.example/u/x%40y@b.de").unwrap();
+        assert!(address.path.starts_with("/u/email_"), "{}", address.path);
     }
 
     #[test]

@@ -178,6 +178,10 @@ async fn take_in(
 ) -> Result<Response, Problem> {
     let received_at = state.clock.now();
     let headers = request.headers().clone();
+    // Before a byte is read: who waits for an answer to 1 TB of announced body gets it now.
+    if announced_bytes(&headers).is_some_and(|bytes| bytes > state.config.ingest.body_bytes_max as u64) {
+        return Err(body_too_large());
+    }
     let body = Bytes::from_request(request, state).await.map_err(unreadable)?;
     let encoding = text(&headers, header::CONTENT_ENCODING);
     let limit = state.config.ingest.decompressed_bytes_max;
@@ -296,6 +300,11 @@ impl Judged {
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Returns the length that the client says its body has.
+fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
 fn no_reception() -> Problem {

@@ -84,7 +84,7 @@ struct JourneyOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     next_cursor: Option<String>,
     /// Of the whole journey, on every page.
-    totals: TotalsOut,
+    totals: JourneyTotalsOut,
 }
 
 /// A step of the journey.
@@ -118,7 +118,7 @@ struct SessionEntryOut {
 
 /// Sums over the whole journey.
 #[derive(Debug, Serialize, ToSchema)]
-struct TotalsOut {
+struct JourneyTotalsOut {
     first_seen: DateTime<Utc>,
     last_seen: DateTime<Utc>,
     sessions: i32,
@@ -307,8 +307,8 @@ async fn totals(
     connection: &mut PgConnection,
     customer: &CustomerRecord,
     identity_changes: usize,
-) -> sqlx::Result<TotalsOut> {
-    Ok(TotalsOut {
+) -> sqlx::Result<JourneyTotalsOut> {
+    Ok(JourneyTotalsOut {
         first_seen: customer.first_seen,
         last_seen: customer.last_seen,
         sessions: customer.sessions,

@@ -4,7 +4,13 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use rust_decimal::{Decimal, prelude::ToPrimitive};
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Schema,
+        schema::{SchemaType, Type},
+    },
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -121,13 +127,27 @@ struct LineOut {
 }
 
 /// A count, a ratio, or an amount of money as decimal text. A ratio of fewer than 30 people is `null`.
-#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 enum FigureOut {
     Count(i64),
     Ratio(Option<f64>),
     Amount(Decimal),
 }
+
+/// By hand: derived, it would be "exactly one of" three types, and a count is both an integer and a number.
+impl PartialSchema for FigureOut {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::Number, Type::String, Type::Null]))
+            .description(Some(
+                "A count, a ratio, or an amount of money as decimal text. A ratio of fewer than 30 people is `null`.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for FigureOut {}
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(timeseries))

@@ -1,6 +1,6 @@
 //! The inputs of the fuzz targets on stable Rust: what was found once stays found.
 
-#[path = "../fuzz/checks/ingest_body.rs"]
+#[path = "../../fuzz/checks/ingest_body.rs"]
 mod ingest_body;
 
 use std::path::Path;
