@@ -13,6 +13,7 @@ pub mod keys;
 pub mod ledger;
 pub mod sessions;
 pub mod situation;
+pub mod span;
 
 use std::{str::FromStr, time::Duration};
 
