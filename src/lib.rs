@@ -4,6 +4,7 @@ pub mod event;
 pub mod http;
 pub mod ingest;
 pub mod ops;
+pub mod rights;
 pub mod service;
 pub mod session;
 pub mod store;
