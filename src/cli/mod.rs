@@ -5,6 +5,8 @@
 
 mod config;
 mod keys;
+mod person;
+mod rebuild;
 mod serve;
 
 use std::{
@@ -36,6 +38,10 @@ enum Command {
     Config(config::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
+    /// Export or erase a person, undo a merge
+    Person(person::PersonArguments),
+    /// Derive sessions again from their events
+    Rebuild(rebuild::RebuildArguments),
     /// Run the service
     Serve,
 }
@@ -48,6 +54,15 @@ impl Command {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;
                 Ok(ExitCode::SUCCESS)
+            }
+            Self::Person(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(person::run(arguments, &config, &Clock::system()))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Rebuild(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(rebuild::run(arguments, &config, &Clock::system()))
             }
             Self::Serve => serve::run(load(config_path.as_deref())?),
         }

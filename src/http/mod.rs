@@ -13,6 +13,7 @@ pub mod list;
 pub mod observe;
 pub mod openapi;
 pub mod problem;
+pub mod rights;
 pub mod state;
 pub mod static_files;
 pub mod system;
@@ -37,6 +38,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(system::routes())
         .merge(keys::routes())
         .merge(ingest::routes())
+        .merge(rights::routes())
 }
 
 /// Returns the OpenAPI document of the service.
