@@ -11,7 +11,7 @@
 //! device follow from them; customers are computed again; the ledger says what became of each event. Only
 //! then is the entry taken off the stream.
 //!
-//! People read the result back through [`http`]. `rights` gives a person everything about them, or takes
+//! People read the result back through [`http`]. [`rights`] gives a person everything about them, or takes
 //! it away. `transfer` brings logs of other systems in and data out. [`ops`] keeps the process running,
 //! [`service`] wires all of it, [`doctor`] looks at everything from outside, [`demo`] shows it, and
 //! `bench` measures it.
@@ -27,6 +27,7 @@ pub mod session;
 pub mod store;
 
 pub mod http;
+pub mod rights;
 
 pub mod ops;
 pub mod service;

@@ -30,6 +30,7 @@ use crate::{
         writer::{self, Progress},
     },
     ops::{Clock, jobs::Jobs, lifecycle, metrics},
+    rights::Rights,
     session::Rules,
     store::{
         self, MIGRATOR,
@@ -133,6 +134,7 @@ impl Service {
         parts.metrics = options.metrics;
         parts.demo_key = options.demo_key;
         parts.reception = Some(reception);
+        parts.rights = Some(rights(&config, &settler, queue.clone()));
         parts.readiness = readiness::checks(&pool, queue.as_ref());
         parts.system = readiness::information(&pool, queue.as_ref(), situation);
         let state = AppState::from(parts);
@@ -290,7 +292,11 @@ fn is_worth_waiting(error: &sqlx::Error) -> bool {
     }
 }
 
-async fn open_queue(config: &Config) -> anyhow::Result<Option<Arc<Queue>>> {
+/// Opens the queue of the configuration; `None` when events are committed directly.
+///
+/// # Errors
+/// When `redis.queue_url` is no address.
+pub async fn open_queue(config: &Config) -> anyhow::Result<Option<Arc<Queue>>> {
     if config.ingest.queue == QueueMode::Direct {
         return Ok(None);
     }
@@ -320,6 +326,19 @@ pub fn settler(config: &Config, pool: PgPool, situation: Situation, options: &Op
         rules: Arc::new(rules(config)),
         hasher: Hasher::new(&config.secrets.api_key_salt),
         clock: options.clock.clone(),
+    }
+}
+
+/// Returns what answers for people's rights, over the same store and queue.
+pub fn rights(config: &Config, settler: &Settler, queue: Option<Arc<Queue>>) -> Rights {
+    Rights {
+        pool: settler.pool.clone(),
+        situation: settler.situation,
+        rules: settler.rules.clone(),
+        hasher: settler.hasher.clone(),
+        queue,
+        clock: settler.clock.clone(),
+        events_days: situation::drop_after_days(&config.retention),
     }
 }
 

@@ -8,7 +8,9 @@ mod demo;
 mod doctor;
 mod keys;
 mod migrate;
+mod person;
 mod queue;
+mod rebuild;
 mod serve;
 
 use std::{
@@ -42,6 +44,10 @@ enum Command {
     Demo(demo::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
+    /// Export or erase a person, undo a merge
+    Person(person::PersonArguments),
+    /// Derive sessions again from their events
+    Rebuild(rebuild::RebuildArguments),
     /// Run the service
     Serve,
     /// Bring the database into the form this release works with
@@ -61,6 +67,15 @@ impl Command {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;
                 Ok(ExitCode::SUCCESS)
+            }
+            Self::Person(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(person::run(arguments, &config, &Clock::system()))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Self::Rebuild(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(rebuild::run(arguments, &config, &Clock::system()))
             }
             Self::Serve => serve::run(load(config_path.as_deref())?),
             Self::Migrate => migrate::run(&load(config_path.as_deref())?),

@@ -24,6 +24,7 @@ pub mod problem;
 #[cfg(test)]
 mod read_tests;
 mod reference;
+pub mod rights;
 mod sessions;
 mod snapshot;
 pub mod state;
@@ -58,6 +59,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())
+        .merge(rights::routes())
 }
 
 /// Returns the OpenAPI document of the service.

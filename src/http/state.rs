@@ -10,7 +10,7 @@ use super::{
     ingest::Reception,
     system::{ReadinessCheck, SystemInformation},
 };
-use crate::{config::Config, event::Hasher, ops::Clock};
+use crate::{config::Config, event::Hasher, ops::Clock, rights::Rights};
 
 /// Handle on the service, cheap to clone; its fields are those of [`Parts`].
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Parts {
     pub system: Vec<Arc<dyn SystemInformation>>,
     /// Takes events in; `None` on a node that does not.
     pub reception: Option<Arc<Reception>>,
+    /// Answers for people's rights; `None` on a node that does not.
+    pub rights: Option<Rights>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -49,6 +51,7 @@ impl Parts {
             readiness: Vec::new(),
             system: Vec::new(),
             reception: None,
+            rights: None,
             demo_key: None,
         }
     }

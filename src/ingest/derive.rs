@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     event::Event,
-    session::{Derived, Life, OrderKey, Rules, Session, SessionEvent, StateError, Timeline, derive},
+    session::{Derived, Life, OrderKey, Rules, Session, SessionEvent, StateError, Timeline},
     store::{
         StoreError, attributes, customers,
         devices::{self, Device, DeviceLife},
@@ -165,8 +165,8 @@ async fn extend(
         lives.extend(lives_of(&derived));
         written.extend(derived.sessions);
     }
-    changes.sessions_written = written.len();
-    changes.lives_written = lives.len();
+    changes.sessions_written += written.len();
+    changes.lives_written += lives.len();
     devices::save_lives(connection, &lives).await?;
     sessions::save(connection, &written).await?;
     devices::save(connection, &states).await?;
@@ -234,6 +234,7 @@ impl Known {
             ),
             _ => Ok(Timeline::new(id)),
         }
+        .map(|timeline| timeline.with_breaks(device.breaks.keys()))
     }
 }
 
@@ -253,7 +254,8 @@ pub async fn rederive(
     let start = Start::find(connection, device_id, first_event, &old_lives).await?;
     let history = events::find_by_device(connection, device_id, start.after).await?;
     let old_sessions = sessions::find_by_device(connection, device_id, start.sessions_from).await?;
-    let (derived, first_life) = start.derive(device_id, &history, rules);
+    let breaks = devices::breaks(connection, device_id).await?;
+    let (derived, first_life) = start.derive(device_id, &history, breaks, rules);
 
     let mut changes = Changes::default();
     let lives = lives_of(&derived);
@@ -367,9 +369,16 @@ impl Start {
         })
     }
 
-    fn derive(self, device_id: &str, history: &[SessionEvent], rules: &Rules) -> (Derived, i32) {
+    fn derive(
+        self,
+        device_id: &str,
+        history: &[SessionEvent],
+        breaks: Vec<OrderKey>,
+        rules: &Rules,
+    ) -> (Derived, i32) {
         let Some((life, session, number)) = self.resumed else {
-            return (derive(device_id, history.to_vec(), rules), 0);
+            let timeline = Timeline::new(device_id).with_breaks(breaks);
+            return (timeline.run(history.to_vec(), rules), 0);
         };
         let cursor = OrderKey {
             timestamp: session.as_ref().map_or(self.after, |session| session.ended_at),
@@ -384,7 +393,8 @@ impl Start {
         let (before, taken) = (life.clone(), self.taken.clone());
         let mut timeline = Timeline::resume(device_id, cursor.clone(), logged_out, life, session, taken)
             .or_else(|_| Timeline::resume(device_id, cursor, logged_out, before, None, self.taken))
-            .expect("a timeline without a session has no state to misread");
+            .expect("a timeline without a session has no state to misread")
+            .with_breaks(breaks);
         for event in history {
             timeline.push(event, rules);
         }
@@ -406,6 +416,7 @@ fn state_of(derived: &Derived) -> Device {
         last_seq: derived.cursor.as_ref().and_then(|cursor| cursor.seq),
         last_event_id: derived.cursor.as_ref().map(|cursor| cursor.event_id.clone()),
         logged_out: derived.logged_out,
+        ..Device::default()
     }
 }
 

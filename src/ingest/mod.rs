@@ -9,9 +9,15 @@ pub mod direct;
 pub mod entry;
 pub mod ledger;
 pub mod queue;
+pub mod rebuild;
 pub mod refusals;
 pub mod settle;
 pub mod writer;
+
+#[cfg(test)]
+pub(crate) mod order_tests;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::sync::Arc;
 

@@ -346,6 +346,47 @@ return gone";
         Ok(())
     }
 
+    /// Returns up to `limit` dead letters after the one at `place` (`0-0` for the first), oldest first.
+    pub async fn dead_letters_after(&self, place: &str, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+        let mut connection = self.connection.clone();
+        let reply: redis::streams::StreamRangeReply = connection
+            .xrange_count(&self.keys.dead, format!("({place}"), "+", limit)
+            .await?;
+        reply.ids.into_iter().map(DeadLetter::from_stream).collect()
+    }
+
+    /// Puts another payload in the place of a dead letter's, in one step; it goes to the end of the stream.
+    pub async fn rewrite_dead(
+        &self,
+        letter: &DeadLetter,
+        received: u32,
+        payload: &[u8],
+    ) -> Result<(), QueueError> {
+        let mut connection = self.connection.clone();
+        let mut pipeline = redis::pipe();
+        pipeline.atomic();
+        pipeline.cmd("XADD").arg(&self.keys.dead).arg("*");
+        pipeline.arg("id").arg(letter.delivery.id.to_string());
+        pipeline
+            .arg("v")
+            .arg(&letter.delivery.version)
+            .arg("n")
+            .arg(received);
+        pipeline
+            .arg("p")
+            .arg(payload)
+            .arg("reason")
+            .arg(&letter.reason)
+            .ignore();
+        pipeline
+            .cmd("XDEL")
+            .arg(&self.keys.dead)
+            .arg(&letter.place)
+            .ignore();
+        pipeline.query_async::<()>(&mut connection).await?;
+        Ok(())
+    }
+
     /// Reads every entry that waits, oldest first, in pieces of `piece` from `after` on; for erasure previews.
     pub async fn peek(&self, after: EntryId, piece: usize) -> Result<Vec<Delivery>, QueueError> {
         let mut connection = self.connection.clone();

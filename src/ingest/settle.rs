@@ -138,15 +138,12 @@ impl Settler {
         if found.is_empty() {
             return Ok(());
         }
-        let erased: HashMap<Vec<u8>, DateTime<Utc>> = found
-            .into_iter()
-            .map(|stone| (stone.subject_hash, stone.erased_at))
-            .collect();
         items.retain(|item| {
             let refused = subjects_of(item.event).any(|subject| {
-                erased
-                    .get(&subjects[&subject])
-                    .is_some_and(|at| item.event.timestamp <= *at)
+                let hash = &subjects[&subject];
+                found
+                    .iter()
+                    .any(|stone| stone.subject_hash == *hash && stone.covers(item.event.timestamp))
             });
             if refused {
                 counts[item.parcel].erased += 1;

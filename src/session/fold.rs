@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::channel;
-use super::model::{Rules, Session, SessionEvent};
+use super::model::{Rules, Session, SessionEvent, plain_zero};
 use super::score::{self, Activity, Ending};
 use super::source::{Arrival, arrival_of, present};
 
@@ -295,7 +295,7 @@ impl SessionFold {
         }
         let foreign = event.currency.is_some() && event.currency != self.row.currency;
         if let Some(total) = event.order_total.filter(|_| !foreign) {
-            self.row.conversion_value = self.row.conversion_value.saturating_add(total);
+            self.row.conversion_value = plain_zero(self.row.conversion_value.saturating_add(total));
         }
     }
 

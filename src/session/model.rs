@@ -152,9 +152,9 @@ impl From<&Event> for SessionEvent {
             click_id: event.click_id.clone(),
             scroll_depth: event.scroll_depth,
             time_on_page_seconds: event.time_on_page_seconds,
-            cart_total: event.cart_total,
+            cart_total: event.cart_total.map(plain_zero),
             order_id: event.order_id.clone(),
-            order_total: event.order_total,
+            order_total: event.order_total.map(plain_zero),
             currency: event.currency.clone(),
             error_message: event.error_message.clone(),
             device_type: event.device_type.clone(),
@@ -163,4 +163,10 @@ impl From<&Event> for SessionEvent {
             country: event.country.clone(),
         }
     }
+}
+
+/// Writes zero as `0`, however many decimals it has: that is how it comes back from the database, and an
+/// amount must read the same whether its event was just received or read again.
+pub(crate) fn plain_zero(amount: Decimal) -> Decimal {
+    if amount.is_zero() { Decimal::ZERO } else { amount }
 }

@@ -453,3 +453,40 @@ fn an_error_a_minute_before_the_end_is_its_reason_and_an_earlier_one_is_not() {
     assert_eq!(reason(60), "error");
     assert_eq!(reason(61), "bounce");
 }
+
+#[test]
+fn people_around_an_erased_one_stay_apart() {
+    let of = |seconds, user: Option<&str>| SessionEvent {
+        user_id: user.map(str::to_owned),
+        ..event(seconds, "click")
+    };
+    let erased_from = of(50, Some("bob")).order_key();
+    let events = vec![of(0, Some("ann")), of(10, None), of(90, None)];
+
+    let derived = Timeline::new(DEVICE)
+        .with_breaks(vec![erased_from.clone()])
+        .run(events.clone(), &rules(24));
+    let users: Vec<_> = derived.lives.iter().map(|life| life.user_id.as_deref()).collect();
+    assert_eq!(users, [Some("ann"), None]);
+    assert_eq!(derived.sessions.len(), 2);
+
+    // The same when the event arrives after the erasure, and also when nobody is left before it.
+    let stored = derive(DEVICE, events[..2].to_vec(), &rules(24));
+    let resumed = Timeline::resume(
+        DEVICE,
+        stored.cursor.unwrap(),
+        false,
+        stored.lives[0].clone(),
+        Some(stored.sessions[0].clone()),
+        HashSet::new(),
+    )
+    .unwrap()
+    .with_breaks(vec![erased_from.clone()])
+    .run(events[2..].to_vec(), &rules(24));
+    assert_eq!(resumed.lives, derived.lives[1..]);
+    let alone = Timeline::new(DEVICE)
+        .with_breaks(vec![erased_from])
+        .run(events[2..].to_vec(), &rules(24));
+    assert_eq!(alone.lives[0].life, 0);
+    assert_eq!(alone.lives[0].customer_id, derived.lives[1].customer_id);
+}

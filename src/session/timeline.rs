@@ -3,6 +3,9 @@
 //! A life is a stretch of events that belongs to one person. An event with a user claims the life it falls
 //! into, unless another user has it: then it starts the next one. After a logout the next event starts a
 //! new life. A session lies within one life and ends at a gap or at its greatest length.
+//!
+//! Where a person was erased between two others, a break is left: the event after it starts a new life, as
+//! after a logout, so that the people on both sides are not taken for one.
 
 use std::collections::HashSet;
 use uuid::Uuid;
@@ -33,6 +36,8 @@ pub struct Timeline {
     current_touched: bool,
     /// Session ids that earlier sessions of the device have.
     taken: HashSet<String>,
+    /// Where lives of erased people began.
+    breaks: Vec<OrderKey>,
 }
 
 /// A stored life that became a user's after sessions of it had been stored.
@@ -73,7 +78,13 @@ impl Timeline {
             current: None,
             current_touched: false,
             taken: HashSet::new(),
+            breaks: Vec::new(),
         }
+    }
+
+    /// Says where lives of erased people began.
+    pub fn with_breaks(self, breaks: Vec<OrderKey>) -> Self {
+        Self { breaks, ..self }
     }
 
     /// Takes a device up where it was left.
@@ -118,7 +129,7 @@ impl Timeline {
     pub fn push(&mut self, event: &SessionEvent, rules: &Rules) {
         let key = event.order_key();
         debug_assert!(self.follows(&key), "events are pushed in order");
-        let is_new_life = self.enter_life(event);
+        let is_new_life = self.enter_life(event, &key);
         let continues = !is_new_life
             && self
                 .current
@@ -137,16 +148,18 @@ impl Timeline {
     }
 
     /// Finds the life an event belongs to, and claims it if need be; true when the event starts it.
-    fn enter_life(&mut self, event: &SessionEvent) -> bool {
+    fn enter_life(&mut self, event: &SessionEvent, key: &OrderKey) -> bool {
         let user_id = present(&event.user_id);
         let resumed = self.first_untouched && self.lives.len() == 1;
-        let Some(life) = self.lives.last_mut().filter(|_| !self.logged_out) else {
-            self.start_life(event, user_id);
+        let after_break = self.is_after_break(key);
+        let ended = self.logged_out || after_break;
+        let Some(life) = self.lives.last_mut().filter(|_| !ended) else {
+            self.start_life(event, user_id, after_break);
             return true;
         };
         match (life.user_id.as_deref(), user_id) {
             (Some(owner), Some(user)) if owner != user => {
-                self.start_life(event, Some(user));
+                self.start_life(event, Some(user), false);
                 return true;
             }
             (None, Some(user)) => {
@@ -166,8 +179,16 @@ impl Timeline {
         false
     }
 
-    fn start_life(&mut self, event: &SessionEvent, user_id: Option<&str>) {
+    /// Whether a break lies between the newest event and this one.
+    fn is_after_break(&self, key: &OrderKey) -> bool {
+        let passed = |at: &OrderKey| self.cursor.as_ref().is_none_or(|cursor| cursor < at);
+        self.breaks.iter().any(|at| at <= key && passed(at))
+    }
+
+    fn start_life(&mut self, event: &SessionEvent, user_id: Option<&str>, after_break: bool) {
         let life = self.lives.last().map_or(0, |life| life.life + 1);
+        // The device's first life was an erased one; this one keeps the id it had as a later one.
+        let place = if after_break { life.max(1) } else { life };
         self.lives.push(Life {
             life,
             started_at: event.timestamp,
@@ -176,7 +197,7 @@ impl Timeline {
             user_id: user_id.map(str::to_owned),
             customer_id: match user_id {
                 Some(user_id) => customer_id_of_user(user_id),
-                None => customer_id_of_life(&self.device_id, life, &event.event_id),
+                None => customer_id_of_life(&self.device_id, place, &event.event_id),
             },
         });
     }
@@ -208,6 +229,17 @@ impl Timeline {
         self.current_touched = false;
     }
 
+    /// Takes all these events, in whatever order they are given, a repeated one once. Returns what changed.
+    pub fn run(mut self, mut events: Vec<SessionEvent>, rules: &Rules) -> Derived {
+        events.sort_by_cached_key(SessionEvent::order_key);
+        for event in &events {
+            if self.follows(&event.order_key()) {
+                self.push(event, rules);
+            }
+        }
+        self.finish()
+    }
+
     /// Returns what changed.
     pub fn finish(mut self) -> Derived {
         self.close_session();
@@ -231,13 +263,6 @@ impl Timeline {
 }
 
 /// Derives a device from all its events, in whatever order they are given. A repeated event counts once.
-pub fn derive(device_id: &str, mut events: Vec<SessionEvent>, rules: &Rules) -> Derived {
-    events.sort_by_cached_key(SessionEvent::order_key);
-    let mut timeline = Timeline::new(device_id);
-    for event in &events {
-        if timeline.follows(&event.order_key()) {
-            timeline.push(event, rules);
-        }
-    }
-    timeline.finish()
+pub fn derive(device_id: &str, events: Vec<SessionEvent>, rules: &Rules) -> Derived {
+    Timeline::new(device_id).run(events, rules)
 }

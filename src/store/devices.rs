@@ -7,13 +7,39 @@ use super::StoreError;
 use crate::session::{Life, OrderKey};
 
 /// Where a device's derivation stands.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
 pub struct Device {
     pub device_id: String,
     pub last_timestamp: Option<DateTime<Utc>>,
     pub last_seq: Option<i64>,
     pub last_event_id: Option<String>,
     pub logged_out: bool,
+    /// Where lives of erased people began; [`save`] leaves them as they are.
+    #[sqlx(flatten)]
+    pub breaks: Breaks,
+}
+
+/// Where lives of erased people began on a device, as the three columns hold it.
+#[derive(Clone, Debug, Default, sqlx::FromRow)]
+pub struct Breaks {
+    pub break_times: Vec<DateTime<Utc>>,
+    pub break_seqs: Vec<Option<i64>>,
+    pub break_events: Vec<String>,
+}
+
+impl Breaks {
+    /// Returns them as places among the device's events.
+    pub fn keys(&self) -> Vec<OrderKey> {
+        let times = self.break_times.iter().zip(&self.break_seqs);
+        times
+            .zip(&self.break_events)
+            .map(|((timestamp, seq), event_id)| OrderKey {
+                timestamp: *timestamp,
+                seq: *seq,
+                event_id: event_id.clone(),
+            })
+            .collect()
+    }
 }
 
 impl Device {
@@ -55,7 +81,8 @@ pub async fn lock(
     .await
     .map_err(StoreError::during(step))?;
     sqlx::query_as(
-        "SELECT device_id, last_timestamp, last_seq, last_event_id, logged_out
+        "SELECT device_id, last_timestamp, last_seq, last_event_id, logged_out,
+                break_times, break_seqs, break_events
          FROM devices WHERE device_id = ANY($1)",
     )
     .bind(device_ids)
@@ -158,6 +185,64 @@ pub async fn save_lives(connection: &mut PgConnection, lives: &[DeviceLife]) -> 
     .await
     .map_err(StoreError::during("store.devices.save_lives"))?;
     Ok(())
+}
+
+/// Returns where lives of erased people began on a device.
+pub async fn breaks(connection: &mut PgConnection, device_id: &str) -> Result<Vec<OrderKey>, StoreError> {
+    let breaks: Option<Breaks> =
+        sqlx::query_as("SELECT break_times, break_seqs, break_events FROM devices WHERE device_id = $1")
+            .bind(device_id)
+            .fetch_optional(connection)
+            .await
+            .map_err(StoreError::during("store.devices.breaks"))?;
+    Ok(breaks.map(|breaks| breaks.keys()).unwrap_or_default())
+}
+
+/// Notes that the life of an erased person began at this place, unless that is known.
+///
+/// The id of the erased event is not kept: right after the last remaining event of equal time and counter
+/// is as good a place. A text followed by U+0001 has no other text between, since ids cannot hold NUL.
+pub async fn add_break(
+    connection: &mut PgConnection,
+    device_id: &str,
+    start: &OrderKey,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE devices SET break_times = array_append(break_times, $2),
+                break_seqs = array_append(break_seqs, $3), break_events = array_append(break_events, p.event)
+         FROM (SELECT coalesce(max(event_id) || chr(1), '') AS event FROM events
+               WHERE device_id = $1 AND timestamp = $2 AND seq IS NOT DISTINCT FROM $3 AND event_id < $4) p
+         WHERE devices.device_id = $1 AND NOT EXISTS (
+             SELECT 1 FROM unnest(break_times, break_seqs, break_events) AS b (time, seq, event)
+             WHERE b.time = $2 AND b.seq IS NOT DISTINCT FROM $3 AND b.event = p.event)",
+    )
+    .bind(device_id)
+    .bind(start.timestamp)
+    .bind(start.seq)
+    .bind(&start.event_id)
+    .execute(connection)
+    .await
+    .map_err(StoreError::during("store.devices.add_break"))?;
+    Ok(())
+}
+
+/// Removes the device's row.
+pub async fn delete(connection: &mut PgConnection, device_id: &str) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM devices WHERE device_id = $1")
+        .bind(device_id)
+        .execute(connection)
+        .await
+        .map_err(StoreError::during("store.devices.delete"))?;
+    Ok(done.rows_affected())
+}
+
+/// Returns which of the devices are known.
+pub async fn existing(connection: &mut PgConnection, device_ids: &[&str]) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT device_id FROM devices WHERE device_id = ANY($1)")
+        .bind(device_ids)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::during("store.devices.existing"))
 }
 
 /// Removes the lives of a device from number `from` on.

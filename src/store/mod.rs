@@ -21,6 +21,7 @@ pub(crate) mod person;
 pub mod sessions;
 pub(crate) mod sessions_read;
 pub mod situation;
+pub mod span;
 
 use std::{str::FromStr, time::Duration};
 

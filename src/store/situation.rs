@@ -431,3 +431,51 @@ pub async fn delete_before(
         }
     }
 }
+
+/// Lets this transaction delete from compressed chunks however many rows must be unpacked for it.
+///
+/// TimescaleDB stops at 100 000 of them by default, which one person's 90 days can exceed.
+pub async fn allow_large_deletes(
+    connection: &mut PgConnection,
+    situation: Situation,
+) -> Result<(), StoreError> {
+    if !situation.has_policies() {
+        return Ok(());
+    }
+    run(
+        connection,
+        "store.situation.allow_large_deletes",
+        "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0".into(),
+    )
+    .await
+}
+
+/// Computes the continuous aggregate again for these hours, which must be sorted; elsewhere does nothing.
+///
+/// Must run outside of a transaction. Hours whose events were dropped must not be among them: they would be
+/// emptied.
+pub async fn refresh_hours(
+    connection: &mut PgConnection,
+    situation: Situation,
+    hours: &[chrono::DateTime<chrono::Utc>],
+) -> Result<(), StoreError> {
+    if !situation.has_policies() {
+        return Ok(());
+    }
+    let hour = chrono::TimeDelta::hours(1);
+    for run in hours.chunk_by(|a, b| *b - *a == hour) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            continue;
+        };
+        // A procedure takes no parameters in a simple query; both are times of our own making.
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "CALL refresh_continuous_aggregate('events_hourly', '{}', '{}')",
+            first.to_rfc3339(),
+            (*last + hour).to_rfc3339()
+        )))
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::during("store.situation.refresh_hours"))?;
+    }
+    Ok(())
+}
