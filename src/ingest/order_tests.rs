@@ -19,8 +19,15 @@ use super::{
 };
 use crate::{event::Event, store::devices};
 
-/// Histories tried. Each one is settled twice and derived once more, some 100 ms in all.
+/// Histories tried unless `PROPTEST_CASES` says otherwise. Each one is settled twice and derived once more,
+/// some 100 ms in all.
 const CASES: u32 = 60;
+
+/// Returns how many histories to try.
+pub(crate) fn cases() -> u32 {
+    let wished = std::env::var("PROPTEST_CASES").ok();
+    wished.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+}
 
 /// One history and one way it may arrive.
 #[derive(Clone, Debug)]
@@ -191,7 +198,7 @@ async fn any_order_of_arrival_gives_the_same_rows(pool: PgPool) {
     let settler = testing::settler(&pool).await;
     let strategy = any_case();
     let mut runner = TestRunner::new(Config::default());
-    for _ in 0..CASES {
+    for _ in 0..cases() {
         let mut tree = strategy.new_tree(&mut runner).unwrap();
         let Err(mut reason) = check(&settler, &tree.current()).await else {
             continue;

@@ -30,15 +30,21 @@ pub async fn settler(pool: &PgPool) -> Settler {
     let options = (*pool.connect_options())
         .clone()
         .options([("synchronous_commit", "off"), ("timezone", "UTC")]);
-    let pool = &sqlx::postgres::PgPoolOptions::new()
+    let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(4)
         .connect_lazy_with(options);
+    settler_on(pool).await
+}
+
+/// The same over a pool of the caller's.
+pub async fn settler_on(pool: PgPool) -> Settler {
     let mut connection = pool.acquire().await.unwrap();
     let situation = situation::prepare(&mut connection, &Retention::default())
         .await
         .unwrap();
+    drop(connection);
     Settler {
-        pool: pool.clone(),
+        pool,
         load: Load::Copy,
         situation,
         rules: Arc::new(Rules {

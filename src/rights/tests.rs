@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     event::Event,
     ingest::{
-        order_tests::any_case,
+        order_tests::{any_case, cases},
         rebuild::{Mode, rebuild},
         settle::Settler,
         testing::{self, event, event_of, rows, settle},
@@ -508,7 +508,7 @@ async fn any_erasure_leaves_everybody_else_where_they_were(pool: PgPool) {
     let rights = rights(&settler);
     let strategy = any_case().prop_map(|case| case.events);
     let mut runner = TestRunner::new(Config::default());
-    for _ in 0..40 {
+    for _ in 0..cases() {
         let events = strategy.new_tree(&mut runner).unwrap().current();
         testing::empty(&settler.pool).await;
         settle(&settler, events.clone()).await;
@@ -606,4 +606,58 @@ async fn the_queue_and_its_dead_letters_are_searched_too(pool: PgPool) {
     let stored = rows(&pool, &["events"]).await;
     assert_eq!(stored["events"].len(), 1);
     assert_eq!(stored["events"][0]["device_id"], "n1");
+}
+
+/// TimescaleDB's community edition, on the one connection its build for tests allows.
+async fn timescale() -> Settler {
+    let url = std::env::var("TIMESCALEDB_URL").expect("TIMESCALEDB_URL names the TimescaleDB for tests");
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let pool = sqlx::postgres::PgPoolOptions::new()
+        .max_connections(1)
+        .connect_lazy_with(options.database(&format!("once_{}", Uuid::now_v7().simple())));
+    crate::store::MIGRATOR.run(&pool).await.unwrap();
+    let settler = testing::settler_on(pool).await;
+    assert_eq!(settler.situation, Situation::TimescaleCommunity);
+    Settler {
+        load: crate::store::events::Load::Insert,
+        ..settler
+    }
+}
+
+#[tokio::test]
+async fn compressed_chunks_and_the_continuous_aggregate_lose_the_person() {
+    let settler = timescale().await;
+    let pool = &settler.pool;
+    let rights = rights(&settler);
+    settle(&settler, others()).await;
+    let rollup_without = rollup(pool).await;
+    settle(&settler, [ann(), shared()].concat()).await;
+    let compressed: i64 = sqlx::query_scalar("SELECT count(compress_chunk(c)) FROM show_chunks('events') c")
+        .fetch_one(pool)
+        .await
+        .unwrap();
+    assert!(compressed > 0);
+    sqlx::raw_sql("CALL refresh_continuous_aggregate('events_hourly', NULL, NULL)")
+        .execute(pool)
+        .await
+        .unwrap();
+    assert_ne!(rollup(pool).await, rollup_without);
+
+    let preview = rights.preview("ann").await.unwrap();
+    assert_eq!(preview.rows.events, 7);
+    assert_eq!(rights.erase("ann", "test").await.unwrap().rows, preview.rows);
+    rights.erase("bob", "test").await.unwrap();
+    let nobody = rows(pool, &["device_lives"]).await["device_lives"]
+        .iter()
+        .find(|life| life["device_id"] == "d")
+        .map(|life| life["customer_id"].as_str().unwrap().to_owned());
+    rights.erase(&nobody.unwrap(), "test").await.unwrap();
+    // What is materialised, without what a real-time aggregate adds to it from the events.
+    sqlx::raw_sql("ALTER MATERIALIZED VIEW events_hourly SET (timescaledb.materialized_only = true)")
+        .execute(pool)
+        .await
+        .unwrap();
+    assert_eq!(rollup(pool).await, rollup_without);
+    assert_eq!(rows(pool, &["events"]).await["events"].len(), others().len());
+    assert!(is_clean(&settler).await);
 }
