@@ -61,7 +61,7 @@ impl App {
         let hasher = Hasher::new(&config.secrets.api_key_salt);
         let options = Options {
             demo_key: Some("pk_shown_to_everybody".into()),
-            ..Options::new(Clock::system())
+            ..Options::new(Clock::fixed(now()))
         };
         let service = Service::start(config, options).await.expect("the service starts");
 
@@ -101,7 +101,7 @@ impl App {
 
     /// Sends the first `count` or so events of the demonstration's traffic, and waits until they are stored.
     pub async fn seed(&self, count: usize) {
-        let mut options = DatasetOptions::demo(Clock::system().now(), "https://shop.example");
+        let mut options = DatasetOptions::demo(now(), "https://shop.example");
         options.people = 300;
         options.days = 20;
         let mut sent = 0;
@@ -210,6 +210,11 @@ pub async fn read_answer(stream: &mut TcpStream) -> Answer {
     Answer { statuses, text }
 }
 
+/// The time here: just after the dates that the OpenAPI document has as examples, so that they find events.
+fn now() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_774_994_400, 0).expect("2026-03-31T22:00:00Z is a time")
+}
+
 fn server() -> PgConnectOptions {
     let url = std::env::var("DATABASE_URL").expect("DATABASE_URL names a PostgreSQL for tests");
     url.parse().expect("DATABASE_URL is an address")
@@ -230,8 +235,7 @@ async fn issue(pool: &PgPool, hasher: &Hasher, kind: KeyKind, scopes: &[Scope]) 
     let never: Option<DateTime<Utc>> = None;
     let wish = NewKey::checked(kind, "test", &[], scopes, never).expect("the wish is in order");
     let mut connection = pool.acquire().await.expect("the database answers");
-    let now = Clock::system().now();
-    create_key(&mut connection, hasher, &wish, now)
+    create_key(&mut connection, hasher, &wish, now())
         .await
         .expect("the key is made")
         .key
