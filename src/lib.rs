@@ -7,3 +7,4 @@ pub mod ops;
 pub mod service;
 pub mod session;
 pub mod store;
+pub mod transfer;

@@ -4,6 +4,8 @@
 //! [`Command::run`].
 
 mod config;
+mod export;
+mod import;
 mod keys;
 mod serve;
 
@@ -34,6 +36,10 @@ struct Cli {
 enum Command {
     /// Check, show or explain the configuration
     Config(config::Arguments),
+    /// Write events, sessions or customers to a file
+    Export(export::Arguments),
+    /// Read event logs of other systems, or exports of this one
+    Import(import::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
     /// Run the service
@@ -44,6 +50,14 @@ impl Command {
     fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         match self {
             Self::Config(arguments) => config::run(arguments, config_path),
+            Self::Export(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(export::run(arguments, &config))
+            }
+            Self::Import(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(import::run(arguments, &config, Clock::system()))
+            }
             Self::Keys(arguments) => {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;

@@ -8,6 +8,7 @@ pub mod devices;
 pub mod erasure;
 pub mod error;
 pub mod events;
+pub mod export;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
