@@ -193,7 +193,7 @@ fn start(mut preparer: Preparer) -> mpsc::Receiver<Result<Batch, TransferError>>
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
     tokio::task::spawn_blocking(move || {
         loop {
-            let Some(batch) = preparer.next().transpose() else {
+            let Some(batch) = preparer.read_batch().transpose() else {
                 return;
             };
             let failed = batch.is_err();

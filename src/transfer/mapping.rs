@@ -227,6 +227,8 @@ impl Mapping {
             mut attributes,
         } = fields;
         if origin == Origin::Csv {
+            // An empty cell says nothing; an empty counter says that there is none.
+            single.retain(|field, value| field == "seq" || !is_blank(value));
             single.iter_mut().for_each(|(field, value)| unfold(field, value));
             for object in [&mut properties, &mut attributes] {
                 object.retain(|_, value| value.as_str() != Some(""));

@@ -123,7 +123,7 @@ impl Preparer {
     ///
     /// # Errors
     /// [`TransferError`] when the file cannot be read on or is not the one of the former run.
-    pub fn next(&mut self) -> Result<Option<Batch>, TransferError> {
+    pub fn read_batch(&mut self) -> Result<Option<Batch>, TransferError> {
         if self.resume.is_some() {
             return self.pass_over().map(Some);
         }
@@ -131,7 +131,7 @@ impl Preparer {
         let context = self.context();
         let mut bytes = 0;
         while batch.entry.received < BATCH_ROWS as u32 && bytes < BATCH_BYTES {
-            let Some(row) = self.reader.next()? else { break };
+            let Some(row) = self.reader.read_row()? else { break };
             bytes += row.bytes.len();
             batch.entry.received += 1;
             self.take(row, &context, &mut batch);
@@ -148,7 +148,7 @@ impl Preparer {
         let goal = self.resume.as_ref().map_or(0, |position| position.records);
         let end = goal.min(self.position.records + SKIPPED_ROWS);
         while self.position.records < end {
-            let row = self.reader.next()?.ok_or(TransferError::OtherFile)?;
+            let row = self.reader.read_row()?.ok_or(TransferError::OtherFile)?;
             let digest = self.follow(&row);
             if let Ok(mapped) = row
                 .cells

@@ -143,7 +143,7 @@ impl Reader {
         let detected = || detect_delimiter(line.unwrap_or_default());
         let delimiter = delimiter.unwrap_or_else(detected);
         self.records.delimiter = Some(delimiter);
-        let header = self.records.next().map_err(self.failed())?;
+        let header = self.records.read_record().map_err(self.failed())?;
         let Some(header) = header else {
             return Err(TransferError::Empty(self.input.name()));
         };
@@ -163,8 +163,8 @@ impl Reader {
     ///
     /// # Errors
     /// [`TransferError::File`] when the file cannot be read on, as with a torn archive.
-    pub fn next(&mut self) -> Result<Option<Row>, TransferError> {
-        let Some(record) = self.records.next().map_err(self.failed())? else {
+    pub fn read_row(&mut self) -> Result<Option<Row>, TransferError> {
+        let Some(record) = self.records.read_record().map_err(self.failed())? else {
             return Ok(None);
         };
         Ok(Some(Row {

@@ -83,7 +83,7 @@ impl<R: BufRead> Records<R> {
     }
 
     /// Returns the next record, `None` at the end.
-    pub fn next(&mut self) -> io::Result<Option<Record>> {
+    pub fn read_record(&mut self) -> io::Result<Option<Record>> {
         loop {
             let mut bytes = Vec::new();
             match self.read_line(&mut bytes)? {
@@ -324,7 +324,7 @@ mod tests {
         let mut records = Records::new(BufReader::with_capacity(3, text));
         records.delimiter = delimiter;
         let mut all = Vec::new();
-        while let Some(record) = records.next().unwrap() {
+        while let Some(record) = records.read_record().unwrap() {
             all.push(record);
         }
         assert_eq!(records.offset(), text.len() as u64);
