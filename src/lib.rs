@@ -12,7 +12,7 @@
 //! then is the entry taken off the stream.
 //!
 //! People read the result back through [`http`]. [`rights`] gives a person everything about them, or takes
-//! it away. `transfer` brings logs of other systems in and data out. [`ops`] keeps the process running,
+//! it away. [`transfer`] brings logs of other systems in and data out. [`ops`] keeps the process running,
 //! [`service`] wires all of it, [`doctor`] looks at everything from outside, [`demo`] shows it, and
 //! `bench` measures it.
 //!
@@ -28,6 +28,7 @@ pub mod store;
 
 pub mod http;
 pub mod rights;
+pub mod transfer;
 
 pub mod ops;
 pub mod service;

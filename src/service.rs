@@ -258,7 +258,10 @@ impl Service {
 }
 
 /// Waits for PostgreSQL, migrates, and brings the store into the form its situation allows.
-async fn open_store(pool: &PgPool, config: &Config) -> anyhow::Result<Situation> {
+///
+/// # Errors
+/// When PostgreSQL stays away or a migration fails.
+pub async fn open_store(pool: &PgPool, config: &Config) -> anyhow::Result<Situation> {
     let deadline = tokio::time::Instant::now() + DATABASE_PATIENCE;
     let mut connection = loop {
         match pool.acquire().await {

@@ -6,6 +6,8 @@
 mod config;
 mod demo;
 mod doctor;
+mod export;
+mod import;
 mod keys;
 mod migrate;
 mod person;
@@ -42,6 +44,10 @@ enum Command {
     Config(config::Arguments),
     /// Run a demo with data, PostgreSQL and Redis of its own
     Demo(demo::Arguments),
+    /// Write events, sessions or customers to a file
+    Export(export::Arguments),
+    /// Read event logs of other systems, or exports of this one
+    Import(import::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
     /// Export or erase a person, undo a merge
@@ -63,6 +69,14 @@ impl Command {
         match self {
             Self::Config(arguments) => config::run(arguments, config_path),
             Self::Demo(arguments) => demo::run(arguments),
+            Self::Export(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(export::run(arguments, &config))
+            }
+            Self::Import(arguments) => {
+                let config = load(config_path.as_deref())?;
+                block_on(import::run(arguments, &config, Clock::system()))
+            }
             Self::Keys(arguments) => {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;

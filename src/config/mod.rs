@@ -43,6 +43,7 @@ pub use secrets::Secrets;
 pub use server::Server;
 pub use site::Site;
 pub use storage::{Database, Redis};
+pub(crate) use suggest::nearest_name;
 pub use validate::SALT_LENGTH_MIN;
 
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]

@@ -24,7 +24,7 @@ pub(super) fn nearest_variable(name: &str) -> Option<String> {
 }
 
 /// Returns the one of `names` that `name` was most likely meant to be.
-pub(super) fn nearest_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest_name<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     near_enough(names.map(|known| (distance(name, known), known)), name.len())
 }
 

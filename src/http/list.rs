@@ -5,6 +5,7 @@ mod format;
 mod range;
 
 pub use cursor::{decode_cursor, encode_cursor};
+pub(crate) use format::disarm;
 pub use format::{Format, OutputFormat, stream_rows};
 pub use range::{DayEdge, RangeQuery, TimeRange, day_start, parse_time, parse_zone};
 

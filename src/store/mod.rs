@@ -11,6 +11,7 @@ pub mod erasure;
 pub mod error;
 pub mod events;
 pub(crate) mod events_read;
+pub mod export;
 pub(crate) mod filter;
 pub mod identity;
 pub mod keys;

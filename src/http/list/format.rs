@@ -164,12 +164,13 @@ fn csv_line(cells: impl IntoIterator<Item = impl AsRef<[u8]>>) -> std::io::Resul
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => guard(text),
+        Some(Value::String(text)) => disarm(text),
         Some(other) => other.to_string(),
     }
 }
 
-fn guard(text: &str) -> String {
+/// Puts an apostrophe before a text that a spreadsheet would run as a formula.
+pub(crate) fn disarm(text: &str) -> String {
     let is_dangerous = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);
     if is_dangerous {
         format!("'{text}")
