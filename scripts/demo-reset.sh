@@ -4,6 +4,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 state=$STATE_DIR/demo
+# PostgreSQL and Redis keep their files here; for a demo that root started it is a link to a folder in /var/lib.
+data=$(readlink -f "$state/data" || true)
 
 # The service is known by the state folder on its command line, so that no other one is taken for it.
 demo_service() {
@@ -16,11 +18,14 @@ demo_service() {
   done
 }
 
-# PostgreSQL and Redis both work inside their data folder; they outlive a service that was killed.
+# PostgreSQL and Redis both work inside their data folder. They end with the service, but not at once when it was
+# killed. A shell that somebody has open there is none of them.
 left_over_servers() {
   local process
+  [ -n "$data" ] || return 0
   for process in /proc/[0-9]*; do
-    case $(readlink "$process/cwd" 2>/dev/null) in "$state" | "$state"/*) basename "$process" ;; esac
+    case $(cat "$process/comm" 2>/dev/null) in postgres | redis-server | valkey-server) ;; *) continue ;; esac
+    case $(readlink "$process/cwd" 2>/dev/null) in "$data"/*) basename "$process" ;; esac
   done
 }
 
@@ -42,5 +47,9 @@ done
 for process in $(left_over_servers); do
   end_process "$process" 10
 done
+if [ -L "$state/data" ]; then
+  [ -w "$(dirname "$data")" ] || fail "the data in $data belongs to root: run this as root."
+  rm -rf "$data"
+fi
 rm -rf "$state"
 say "Deleted $state; the next 'make demo' starts with fresh data."

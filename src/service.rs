@@ -4,6 +4,7 @@
 //! could not be kept. Stopping: HTTP, counters, writers, direct commits, so that everything accepted is
 //! either in the store or safe in the queue when the process ends.
 
+pub mod jobs;
 mod readiness;
 mod sampler;
 
@@ -28,7 +29,7 @@ use crate::{
         settle::Settler,
         writer::{self, Progress},
     },
-    ops::{Clock, lifecycle, metrics},
+    ops::{Clock, jobs::Jobs, lifecycle, metrics},
     rights::Rights,
     session::Rules,
     store::{
@@ -82,6 +83,7 @@ pub struct Service {
     counting: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     committing: JoinHandle<()>,
+    jobs: Jobs,
 }
 
 impl Service {
@@ -152,6 +154,19 @@ impl Service {
                 .await
         });
 
+        let jobs = jobs::jobs(
+            pool.clone(),
+            queue.clone(),
+            situation,
+            &config,
+            options.clock.clone(),
+            closing.clone(),
+        );
+        if config.jobs.enabled {
+            jobs.start()
+                .await
+                .context("the scheduled jobs cannot be started")?;
+        }
         watch(&config, progress, options.clock, ending.clone());
         tracing::info!(%address, storage = situation.as_str(), "ready on http://{address}");
         lifecycle::notify_ready(&format!("listening on {address}"));
@@ -167,6 +182,7 @@ impl Service {
             counting,
             writers,
             committing,
+            jobs,
         })
     }
 
@@ -194,15 +210,27 @@ impl Service {
         lifecycle::notify_stopping("finishing open requests");
         let patience = Duration::from_secs(self.config.server.shutdown_timeout_seconds);
         let deadline = tokio::time::Instant::now() + patience;
+        // What never ends, such as a request that stays incomplete, must not take the writers' time as well.
+        let half_time = tokio::time::Instant::now() + patience / 2;
         self.closing.cancel();
-        let http = self.http;
+        let mut http = self.http;
         if !http.is_finished() {
-            match tokio::time::timeout_at(deadline, http).await {
+            match tokio::time::timeout_at(half_time, &mut http).await {
                 Ok(ended) => ended
                     .context("the HTTP server panicked")?
                     .context("the HTTP server failed")?,
-                Err(_) => tracing::warn!("some requests took too long and were cut off"),
+                Err(_) => {
+                    http.abort();
+                    tracing::warn!("some requests took too long and were cut off");
+                }
             }
+        }
+        if self.config.jobs.enabled
+            && tokio::time::timeout_at(half_time, self.jobs.wait_until_stopped())
+                .await
+                .is_err()
+        {
+            tracing::warn!("a scheduled job took too long and was cut off");
         }
         lifecycle::notify_status("draining the queue");
         self.draining.cancel();

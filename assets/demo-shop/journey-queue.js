@@ -175,7 +175,8 @@ async function sendAll() {
 /** Acts on the server's answer; returns whether to go on with the next batch. */
 async function heed(answer, batch) {
   const body = parse(await answer.text()) ?? {};
-  if (answer.ok) {
+  // 422 with `errors` is an answer to the events as well: none of them is valid, and each is told why.
+  if (answer.ok || (answer.status === 422 && Array.isArray(body.errors))) {
     failures = 0;
     settleBatch(batch, body.errors);
     tell("state", state());
@@ -197,7 +198,7 @@ async function heed(answer, batch) {
   return true;
 }
 
-/** An answer of 2xx settles the whole batch; `errors` names by `index` the events that were not kept. */
+/** Such an answer settles the whole batch; `errors` names by `index` the events that were not kept. */
 function settleBatch(batch, errors) {
   const named = new Map((Array.isArray(errors) ? errors : []).map((error) => [error.index, error]));
   batch.forEach((event, index) => {

@@ -4,8 +4,12 @@
 //! [`Command::run`].
 
 mod config;
+mod demo;
+mod doctor;
 mod keys;
+mod migrate;
 mod person;
+mod queue;
 mod rebuild;
 mod serve;
 
@@ -36,6 +40,8 @@ struct Cli {
 enum Command {
     /// Check, show or explain the configuration
     Config(config::Arguments),
+    /// Run a demo with data, PostgreSQL and Redis of its own
+    Demo(demo::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
     /// Export or erase a person, undo a merge
@@ -44,12 +50,19 @@ enum Command {
     Rebuild(rebuild::RebuildArguments),
     /// Run the service
     Serve,
+    /// Bring the database into the form this release works with
+    Migrate,
+    /// Look at everything the service depends on, and say what to do
+    Doctor(doctor::Arguments),
+    /// See and mend the queue's dead letters
+    Queue(queue::Arguments),
 }
 
 impl Command {
     fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         match self {
             Self::Config(arguments) => config::run(arguments, config_path),
+            Self::Demo(arguments) => demo::run(arguments),
             Self::Keys(arguments) => {
                 let config = load(config_path.as_deref())?;
                 block_on(keys::run(arguments, &config, &Clock::system()))?;
@@ -65,6 +78,9 @@ impl Command {
                 block_on(rebuild::run(arguments, &config, &Clock::system()))
             }
             Self::Serve => serve::run(load(config_path.as_deref())?),
+            Self::Migrate => migrate::run(&load(config_path.as_deref())?),
+            Self::Doctor(arguments) => doctor::run(&arguments, &load(config_path.as_deref())?),
+            Self::Queue(arguments) => queue::run(arguments, &load(config_path.as_deref())?),
         }
     }
 }

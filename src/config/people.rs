@@ -47,6 +47,8 @@ section! {
     pub struct Retention in "retention" {
         /// Raw events.
         events_days: u32 = 90 => "days",
+        /// Sessions and the customers made of them; they may outlive their events.
+        sessions_days: u32 = 730 => "days",
         /// Superseded attribute values; the current one always stays.
         attribute_changes_days: u32 = 180 => "days",
         /// Drop ledger and hourly roll-ups.

@@ -13,7 +13,7 @@ section! {
         cors_origins: Vec<String> = Vec::new(),
         /// Time a request may take before it is answered with 503.
         request_timeout_seconds: u64 = 30 => "seconds",
-        /// Time a graceful stop waits for open requests and for the queue to drain.
+        /// Time a graceful stop takes at most: half of it for open requests and jobs, the rest for the queue to drain.
         shutdown_timeout_seconds: u64 = 20 => "seconds",
     }
 }

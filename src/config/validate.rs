@@ -181,6 +181,7 @@ impl Config {
         let events = retention.events_days;
         for (key, days) in [
             ("retention.events_days", events),
+            ("retention.sessions_days", retention.sessions_days),
             (
                 "retention.attribute_changes_days",
                 retention.attribute_changes_days,
@@ -202,6 +203,10 @@ impl Config {
         });
         rules.hold(retention.chunk_days <= events, "retention.chunk_days", || {
             format!("must not exceed retention.events_days ({events}), since only whole chunks are dropped")
+        });
+        let sessions = retention.sessions_days;
+        rules.hold(sessions == 0 || sessions >= events, "retention.sessions_days", || {
+            format!("must be 0 or at least retention.events_days ({events}): events without a session belong nowhere")
         });
         let longest = self.session.length_max_hours.div_ceil(24);
         rules.hold(longest <= events, "retention.events_days", || {

@@ -72,11 +72,16 @@ struct Origin {
 pub fn judge_batch(batch: Batch, context: &RequestContext, policy: &Policy) -> Vec<Verdict> {
     let offset = time::clock_offset(context.received_at, batch.sent_at);
     let origin = Origin::of(context, policy);
-    let judge = |value| match judge_from(&origin, value, offset, context, policy) {
-        Ok(event) => Verdict::Accepted(Box::new(event)),
+    let judge = |(place, value)| match judge_from(&origin, value, offset, context, policy) {
+        Ok(mut event) => {
+            // Events of one batch often share a time; without a counter of the client's own, the order they
+            // were sent in is the order they happened in.
+            event.seq = event.seq.or(i64::try_from(place).ok());
+            Verdict::Accepted(Box::new(event))
+        }
         Err(rejection) => Verdict::Rejected(rejection),
     };
-    batch.events.into_iter().map(judge).collect()
+    batch.events.into_iter().enumerate().map(judge).collect()
 }
 
 /// Judges one event. `offset` is what to add to its times, `None` when they are right as they are.

@@ -15,6 +15,11 @@ const LATEST_US: i64 = 253_402_300_799_999_999;
 /// "correcting" by it would move good times; such a `sent_at` is ignored.
 const OFFSET_DAYS_MAX: i64 = 3_653;
 
+/// A request received up to this long after the client's clock says it was sent (5 s) was under way, which says
+/// nothing about the clock. Taking that for an error would move the events of a slow request behind those of the
+/// fast one after it; an unnoticed error of a few seconds moves all of a client's events alike.
+const UNDER_WAY_MAX: TimeDelta = TimeDelta::seconds(5);
+
 const UNREADABLE: &str =
     "The time must be RFC 3339 with a zone, as in 2026-01-31T12:00:00Z, or milliseconds since 1970.";
 const ABSURD: &str = "The time must lie between the years 1900 and 9999.";
@@ -82,10 +87,12 @@ pub(crate) fn truncate(time: DateTime<Utc>) -> DateTime<Utc> {
 /// Returns what must be added to the client's times to get the server's, one value for a whole request so
 /// that the order of its events cannot change.
 ///
-/// `None` without `sent_at`, or with one more than ten years off: the times are then taken as they are.
+/// `None` without `sent_at`, with one that only the way here explains, or with one more than ten years off: the
+/// times are then taken as they are.
 pub(crate) fn clock_offset(received_at: DateTime<Utc>, sent_at: Option<DateTime<Utc>>) -> Option<TimeDelta> {
     let offset = truncate(received_at).signed_duration_since(truncate(sent_at?));
-    (offset.abs() <= TimeDelta::days(OFFSET_DAYS_MAX)).then_some(offset)
+    let under_way = (TimeDelta::zero()..=UNDER_WAY_MAX).contains(&offset);
+    (!under_way && offset.abs() <= TimeDelta::days(OFFSET_DAYS_MAX)).then_some(offset)
 }
 
 /// Returns the server's time of what the client's clock calls `time`; the future is clamped to the receipt.
@@ -154,6 +161,35 @@ mod tests {
             json!("9".repeat(400)),
         ] {
             assert!(read_time(&value).is_err(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_slow_request_does_not_overtake_the_next_one() {
+        let arrive = |clicked: &str, sent: &str, received: &str| {
+            let received = at(received);
+            correct(at(clicked), clock_offset(received, Some(at(sent))), received)
+        };
+        let slow = arrive(
+            "2026-01-01T12:00:00.1Z",
+            "2026-01-01T12:00:00.2Z",
+            "2026-01-01T12:00:04Z",
+        );
+        let fast = arrive(
+            "2026-01-01T12:00:00.3Z",
+            "2026-01-01T12:00:00.4Z",
+            "2026-01-01T12:00:00.5Z",
+        );
+        assert!(slow < fast, "{slow} {fast}");
+    }
+
+    #[test]
+    fn only_what_the_way_cannot_explain_is_an_error_of_the_clock() {
+        let received = at("2026-01-01T12:00:00Z");
+        for (ahead_us, corrected) in [(1, true), (0, false), (-5_000_000, false), (-5_000_001, true)] {
+            let sent = received + TimeDelta::microseconds(ahead_us);
+            let offset = clock_offset(received, Some(sent));
+            assert_eq!(offset.is_some(), corrected, "{ahead_us}");
         }
     }
 

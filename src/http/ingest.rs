@@ -12,8 +12,11 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    AppState, Problem, address::ClientAddress, auth::WriteKey, extract::body_too_large,
-    problem::CommonProblems,
+    AppState, Problem,
+    address::ClientAddress,
+    auth::WriteKey,
+    extract::body_too_large,
+    problem::{BodyProblems, CommonProblems},
 };
 use crate::{
     event::{
@@ -98,12 +101,12 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
     path = "/api/v1/events",
     tag = "ingest",
     operation_id = "postEvents",
-    security(("write_key" = [])),
+    security(("write_key" = []), ("write_key_query" = []), ("bearer" = [])),
     params(("key" = Option<String>, Query, description = "Write key, where headers cannot be set")),
     request_body(content = BatchIn, content_type = "application/json"),
     responses(
         (status = ACCEPTED, body = AcceptedOut, description = "Kept; each event is judged by itself"),
-        (status = UNPROCESSABLE_ENTITY, description = "No event of the request is valid", content_type = "application/problem+json"),
+        BodyProblems,
         CommonProblems,
     )
 )]
@@ -124,12 +127,12 @@ async fn post_events(
     path = "/api/v1/events/batch",
     tag = "ingest",
     operation_id = "postEventBatch",
-    security(("write_key" = [])),
+    security(("write_key" = []), ("write_key_query" = []), ("bearer" = [])),
     params(("key" = Option<String>, Query, description = "Write key, where headers cannot be set")),
     request_body(content = BatchIn, content_type = "application/json"),
     responses(
         (status = ACCEPTED, body = AcceptedOut, description = "Kept; each event is judged by itself"),
-        (status = UNPROCESSABLE_ENTITY, description = "No event of the request is valid", content_type = "application/problem+json"),
+        BodyProblems,
         CommonProblems,
     )
 )]
@@ -175,6 +178,10 @@ async fn take_in(
 ) -> Result<Response, Problem> {
     let received_at = state.clock.now();
     let headers = request.headers().clone();
+    // Before a byte is read: who waits for an answer to 1 TB of announced body gets it now.
+    if announced_bytes(&headers).is_some_and(|bytes| bytes > state.config.ingest.body_bytes_max as u64) {
+        return Err(body_too_large());
+    }
     let body = Bytes::from_request(request, state).await.map_err(unreadable)?;
     let encoding = text(&headers, header::CONTENT_ENCODING);
     let limit = state.config.ingest.decompressed_bytes_max;
@@ -293,6 +300,11 @@ impl Judged {
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Returns the length that the client says its body has.
+fn announced_bytes(headers: &HeaderMap) -> Option<u64> {
+    text(headers, header::CONTENT_LENGTH)?.parse().ok()
 }
 
 fn no_reception() -> Problem {

@@ -150,10 +150,12 @@ pub(super) fn routes(state: &AppState) -> Router<AppState> {
         .route("/docs/", get(docs_index))
         .route("/docs/{*path}", get(docs_file))
         .route("/redoc", get(async || Redirect::permanent("/docs")));
+    // Somebody who types the bare address should land somewhere. Not for good: a dashboard may live here later.
     if state.demo_key.is_none() {
-        return docs;
+        return docs.route("/", get(async || Redirect::temporary("/docs")));
     }
-    docs.route("/demo", get(async || Redirect::permanent("/demo/")))
+    docs.route("/", get(async || Redirect::temporary("/demo/")))
+        .route("/demo", get(async || Redirect::permanent("/demo/")))
         .route("/demo/", get(demo_index))
         .route("/demo/config.json", get(demo_config))
         .route("/demo/{*path}", get(demo_file))

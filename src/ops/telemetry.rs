@@ -32,7 +32,7 @@ pub enum TelemetryError {
 }
 
 /// Libraries that tell at `info` what only their authors want to know. The configured filter may name them again.
-const QUIET: &str = "tokio_cron_scheduler=warn";
+const QUIET: &str = "tokio_cron_scheduler=warn,sqlx=warn";
 
 type BoxedLayer = Box<dyn Layer<Registry> + Send + Sync>;
 

@@ -118,6 +118,28 @@ pub async fn add(
     Ok(())
 }
 
+/// Folds lines of hours before `before` into one line for each epoch and outcome; returns how many went.
+///
+/// Details may age, sums may not: the equation counts from the first event on.
+pub async fn fold_before(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let folded: Option<i64> = sqlx::query_scalar(
+        "WITH old AS (
+             DELETE FROM ingest_ledger WHERE hour < $1 AND hour > 'epoch' RETURNING *
+         ), sums AS (
+             INSERT INTO ingest_ledger (epoch, hour, key_id, outcome, reason, count)
+             SELECT epoch, 'epoch', 0, outcome, '', sum(count)::bigint FROM old GROUP BY epoch, outcome
+             ON CONFLICT (epoch, hour, key_id, outcome, reason)
+             DO UPDATE SET count = ingest_ledger.count + excluded.count
+         )
+         SELECT count(*) FROM old",
+    )
+    .bind(before)
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::during("store.ledger.fold_before"))?;
+    Ok(u64::try_from(folded.unwrap_or(0)).unwrap_or(0))
+}
+
 /// A redacted example of a rejected event.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Sample {
@@ -232,7 +254,7 @@ pub async fn settled_since(
 }
 
 /// A queue that was replaced by another one before all of its events were settled.
-#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct LostQueue {
     pub epoch: Uuid,
     pub seen_at: DateTime<Utc>,

@@ -166,3 +166,21 @@ pub async fn assign_life(
     .map_err(StoreError::during("store.sessions.assign_life"))?;
     Ok(())
 }
+
+/// Removes up to `limit` sessions that ended before `before`; returns whose each of them was.
+pub async fn delete_ended_before(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    sqlx::query_scalar(
+        "DELETE FROM sessions WHERE id IN (
+             SELECT id FROM sessions WHERE started_at < $1 AND ended_at < $1 ORDER BY started_at LIMIT $2)
+         RETURNING customer_id",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(connection)
+    .await
+    .map_err(StoreError::during("store.sessions.delete_ended_before"))
+}

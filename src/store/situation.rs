@@ -76,6 +76,16 @@ pub async fn timescale_version(connection: &mut PgConnection) -> Result<Option<S
         .map_err(StoreError::during("store.situation.version"))
 }
 
+/// Returns whether `events` is a hypertable. Only to be asked where TimescaleDB is installed.
+pub async fn is_hypertable(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM timescaledb_information.hypertables WHERE hypertable_name = 'events')",
+    )
+    .fetch_one(connection)
+    .await
+    .map_err(StoreError::during("store.situation.is_hypertable"))
+}
+
 /// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
 async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
     let step = "store.situation.extension";
