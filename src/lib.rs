@@ -26,9 +26,10 @@ pub mod ingest;
 pub mod session;
 pub mod store;
 
-pub mod http;
 pub mod rights;
 pub mod transfer;
+
+pub mod http;
 
 pub mod ops;
 pub mod service;

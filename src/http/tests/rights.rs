@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    ingest::testing::{self, event, event_of},
+    ingest::testing::{self, event_of},
     rights::Rights,
 };
 
