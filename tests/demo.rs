@@ -181,6 +181,19 @@ impl Drop for Demo {
     }
 }
 
+/// Runs what the banner says to try; a status of 400 or more is a failure.
+fn try_examples(banner: &str) -> Output {
+    let start = banner.find("export JOURNEY_SECRET_KEY").unwrap();
+    let lines = banner[start..]
+        .lines()
+        .take_while(|line| !line.contains("Ctrl-C"));
+    let script: Vec<&str> = lines.collect();
+    let script = script.join("\n");
+    assert_eq!(script.matches("curl -s").count(), 3, "{script}");
+    let script = script.replace("curl -s", "curl --fail --show-error -s");
+    Command::new("sh").args(["-ec", &script]).output().unwrap()
+}
+
 /// Waits until the question has this answer.
 async fn wait_for_count(folder: &Folder, question: &'static str, expected: i64) {
     let since = Instant::now();
@@ -204,6 +217,7 @@ fn expected_events(folder: &Folder) -> i64 {
 }
 
 const ALL_EVENTS: &str = "SELECT count(*) FROM events";
+const OWN_EVENTS: &str = "SELECT count(*) FROM events WHERE user_id = 'me'";
 const SHOP_EVENTS: &str = "SELECT count(*) FROM events WHERE device_id = 'a-browser'";
 
 #[tokio::test]
@@ -237,17 +251,25 @@ async fn a_visit_to_the_shop_can_be_read_back_and_outlives_the_demo() {
     let key = format!("X-API-Key: {}\r\n", demo.secret_key());
     assert_eq!(demo.request("GET", "/api/v1/system", &key, "").0, 200);
 
+    let tried = try_examples(&demo.banner);
+    assert!(
+        tried.status.success(),
+        "{}",
+        String::from_utf8_lossy(&tried.stderr)
+    );
+    wait_for_count(&folder, OWN_EVENTS, 1).await;
+
     let secret_key = demo.secret_key().to_owned();
     assert_eq!(demo.interrupt(), Some(0));
     assert_eq!(folder.processes(), Vec::<String>::new());
 
     let demo = Demo::start(&folder, &[]);
     assert_eq!(demo.secret_key(), secret_key);
-    assert_eq!(folder.count(ALL_EVENTS).await, loaded + 1);
+    assert_eq!(folder.count(ALL_EVENTS).await, loaded + 2);
     demo.kill();
 
     let demo = Demo::start(&folder, &[]);
-    assert_eq!(folder.count(ALL_EVENTS).await, loaded + 1);
+    assert_eq!(folder.count(ALL_EVENTS).await, loaded + 2);
     assert_eq!(demo.request("GET", "/api/v1/system", &key, "").0, 200);
     assert_eq!(demo.interrupt(), Some(0));
 
