@@ -29,6 +29,9 @@ const CLICK_IDS: [&str; 18] = [
 /// Length of the longest of them, in bytes.
 const CLICK_ID_LENGTH_MAX: usize = 9;
 
+/// Longest host name there can be, in bytes (RFC 1035, section 3.1: 255 with the length bytes of both ends).
+const HOST_BYTES_MAX: usize = 253;
+
 /// Returns the known name of a click id parameter, whatever its case.
 pub(crate) fn click_id(name: &str) -> Option<&'static str> {
     // Spares nearly all names the copy.
@@ -97,6 +100,9 @@ impl Reducer<'_> {
 
     fn reduce(&self, mut url: Url) -> Option<Address> {
         let host = url.host_str()?.to_ascii_lowercase();
+        if host.len() > HOST_BYTES_MAX {
+            return None;
+        }
         let mut campaign = Campaign::default();
         if !url.username().is_empty() || url.password().is_some() {
             url.set_username("").ok()?;
@@ -258,6 +264,16 @@ mod tests {
         ] {
             assert_eq!(page(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_host_longer_than_any_real_one_is_no_address() {
+        let longest = format!("{}.example", "a.".repeat(122) + "b");
+        assert_eq!(longest.len(), HOST_BYTES_MAX);
+        assert_eq!(page(&format!("https://{longest}/")).unwrap().host, longest);
+        assert_eq!(page(&format!("https://a{longest}/")), None);
+        let referrer = format!("https://a{longest}/");
+        assert_eq!(with_reducer(|reducer| reducer.read_referrer(&referrer)), None);
     }
 
     #[test]

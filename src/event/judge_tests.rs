@@ -607,6 +607,19 @@ fn unknown_fields_are_kept_unless_the_name_is_taken() {
 }
 
 #[test]
+fn a_refusal_repeats_only_plain_names() {
+    let deep = (0..40).fold(Value::Null, |inner, _| json!([inner]));
+    assert_eq!(
+        refused(json!({"odd.field": deep})),
+        (RejectReason::InvalidField, some("odd.field"))
+    );
+    for name in ["a\u{0}b".to_owned(), "ann@example.com".to_owned(), "x".repeat(65)] {
+        let found = refused(json!({ name.clone(): deep }));
+        assert_eq!(found, (RejectReason::InvalidField, None), "{name}");
+    }
+}
+
+#[test]
 fn large_and_deep_objects_are_refused() {
     let text = "x".repeat(16 * 1024 - 8);
     assert!(judged(event_with(json!({"custom_properties": {"a": &text[..]}}))).is_ok());

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::error::{Refusal, RejectReason};
+use super::sample;
 
 /// Bytes of `custom_properties` with the unknown fields, and of `customer_attributes`, as JSON.
 const OBJECT_BYTES_MAX: usize = 16 * 1024;
@@ -20,10 +21,12 @@ pub(crate) fn check_properties(object: &Map<String, Value>, unknown: &[String]) 
     for name in unknown {
         let value = &object[name];
         if is_deeper(value, DEPTH_MAX) {
-            return Err(Refusal::invalid(
-                name,
-                "The value nests too deeply: 32 levels are kept.",
-            ));
+            let detail = "The value nests too deeply: 32 levels are kept.";
+            // The ledger cannot hold a NUL, and must not hold data that came as a name.
+            return Err(Refusal {
+                field: sample::is_plain(name).then(|| name.clone()),
+                ..Refusal::new(RejectReason::InvalidField, detail)
+            });
         }
         // The quotes, a colon and a comma.
         bytes += name.len() + 4 + json_bytes(value);

@@ -42,7 +42,8 @@ pub(crate) fn draw_other(value: &Value) -> Value {
     json!({ "value": shape(value) })
 }
 
-fn is_plain(name: &str) -> bool {
+/// Says whether a name can be shown: at most 64 bytes of letters, digits, `_`, `-`, `.` and `:`.
+pub(crate) fn is_plain(name: &str) -> bool {
     name.len() <= NAME_LENGTH_MAX
         && name
             .bytes()

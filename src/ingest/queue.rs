@@ -94,6 +94,8 @@ pub struct Queue {
 
 struct Keys {
     stream: String,
+    /// Entries that were delivered too often and were then tried alone.
+    suspects: String,
     counters: String,
     dead: String,
 }
@@ -154,6 +156,7 @@ impl Queue {
             connection,
             keys: Keys {
                 stream: format!("{prefix}:events"),
+                suspects: format!("{prefix}:suspects"),
                 counters: format!("{prefix}:counters"),
                 dead: format!("{prefix}:dead"),
             },
@@ -246,6 +249,7 @@ impl Queue {
 local gone, events = 0, 0
 for i = 2, #ARGV, 2 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
+  redis.call('HDEL', KEYS[3], ARGV[i])
   if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
     gone = gone + 1
     events = events + tonumber(ARGV[i + 1])
@@ -257,8 +261,12 @@ return gone";
         let mut pipeline = redis::pipe();
         // In pieces, so that one script never holds Redis up for long.
         for piece in entries.chunks(500) {
-            let command = pipeline.cmd("EVAL").arg(REMOVE).arg(2);
-            command.arg(&self.keys.stream).arg(&self.keys.counters).arg(GROUP);
+            let command = pipeline.cmd("EVAL").arg(REMOVE).arg(3);
+            command
+                .arg(&self.keys.stream)
+                .arg(&self.keys.counters)
+                .arg(&self.keys.suspects)
+                .arg(GROUP);
             for (id, received) in piece {
                 command.arg(id.to_string()).arg(*received);
             }
@@ -470,7 +478,10 @@ pub struct Consumer<'a> {
 #[derive(Debug, Default)]
 pub struct Claimed {
     pub deliveries: Vec<Delivery>,
-    /// Those that were delivered more often than allowed: whoever takes them dies.
+    /// Those that were delivered more often than allowed. Each is tried once more, alone: it may only have
+    /// been in bad company, or in the way of an operator's `kill -9`.
+    pub suspects: Vec<Delivery>,
+    /// Those whose writer died even when it had nothing else in hand.
     pub poison: Vec<Delivery>,
 }
 
@@ -484,6 +495,19 @@ impl Consumer<'_> {
         let reply: Option<StreamReadReply> = self
             .connection
             .xread_options(&[&self.queue.keys.stream], &[">"], &options)
+            .await?;
+        let Some(stream) = reply.and_then(|reply| reply.keys.into_iter().next()) else {
+            return Ok(Vec::new());
+        };
+        stream.ids.into_iter().map(delivery).collect()
+    }
+
+    /// Returns entries this writer was given before its connection broke, and has not acknowledged.
+    pub async fn read_own(&mut self, count: usize) -> Result<Vec<Delivery>, QueueError> {
+        let options = StreamReadOptions::default().group(GROUP, &self.name).count(count);
+        let reply: Option<StreamReadReply> = self
+            .connection
+            .xread_options(&[&self.queue.keys.stream], &["0"], &options)
             .await?;
         let Some(stream) = reply.and_then(|reply| reply.keys.into_iter().next()) else {
             return Ok(Vec::new());
@@ -517,10 +541,15 @@ impl Consumer<'_> {
             let pending: redis::streams::StreamPendingCountReply =
                 self.connection.xpending_count(stream, GROUP, &id, &id, 1).await?;
             let times = pending.ids.first().map_or(1, |item| item.times_delivered as u64);
-            if times > deliveries_max {
-                claimed.poison.push(delivery);
-            } else {
+            if times <= deliveries_max {
                 claimed.deliveries.push(delivery);
+                continue;
+            }
+            let tries: i64 = self.connection.hincr(&self.queue.keys.suspects, &id, 1).await?;
+            if tries == 1 {
+                claimed.suspects.push(delivery);
+            } else {
+                claimed.poison.push(delivery);
             }
         }
         Ok(claimed)

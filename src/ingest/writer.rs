@@ -35,6 +35,9 @@ const CLAIM_EVERY: Duration = Duration::from_secs(5);
 /// Entries asked for at once; an entry holds up to a hundred events.
 const READ_ENTRIES: usize = 200;
 
+/// Entries a writer can have in hand when its connection breaks: one batch being settled, one read ahead.
+const OWN_ENTRIES: usize = 100_000;
+
 /// Pauses between attempts while Redis or PostgreSQL cannot be reached.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -118,46 +121,24 @@ async fn serve(
 ) -> Result<(), QueueError> {
     let (sender, mut receiver) = mpsc::channel::<Batch>(1);
     let reading = async move {
+        let own = consumer.read_own(OWN_ENTRIES).await?;
+        if !pass_on(queue, settler, own, &sender).await? {
+            return Ok(());
+        }
         let mut looked = None::<Instant>;
         loop {
             progress.note(settler);
             if looked.is_none_or(|at| at.elapsed() > CLAIM_EVERY) {
                 looked = Some(Instant::now());
-                consumer.forget_idle_consumers(CONSUMER_IDLE).await?;
-                let claimed = consumer
-                    .claim(config.claim_idle_ms, READ_ENTRIES, config.deliveries_max)
-                    .await?;
-                for delivery in claimed.poison {
-                    bury(
-                        queue,
-                        settler,
-                        &delivery,
-                        "delivered too often without being settled",
-                    )
-                    .await?;
-                }
-                if !claimed.deliveries.is_empty() {
-                    tracing::info!(
-                        entries = claimed.deliveries.len(),
-                        "took over entries left behind"
-                    );
-                    if let Some(batch) = unpack(queue, settler, claimed.deliveries).await?
-                        && sender.send(batch).await.is_err()
-                    {
-                        return Ok(());
-                    }
+                if !take_over(queue, &mut consumer, settler, config, &sender).await? {
+                    return Ok(());
                 }
             }
             let deliveries = read(&mut consumer, config.batch_events, !stop.is_cancelled()).await?;
-            if deliveries.is_empty() {
-                if stop.is_cancelled() {
-                    return Ok(());
-                }
-                continue;
+            if deliveries.is_empty() && stop.is_cancelled() {
+                return Ok(());
             }
-            if let Some(batch) = unpack(queue, settler, deliveries).await?
-                && sender.send(batch).await.is_err()
-            {
+            if !pass_on(queue, settler, deliveries, &sender).await? {
                 return Ok(());
             }
         }
@@ -170,6 +151,61 @@ async fn serve(
     };
     let (read, settled) = tokio::join!(reading, settling);
     read.and(settled)
+}
+
+/// Hands entries on to be settled; false when nobody settles any more.
+async fn pass_on(
+    queue: &Queue,
+    settler: &Settler,
+    deliveries: Vec<Delivery>,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<bool, QueueError> {
+    if deliveries.is_empty() {
+        return Ok(true);
+    }
+    match unpack(queue, settler, deliveries).await? {
+        Some(batch) => Ok(sender.send(batch).await.is_ok()),
+        None => Ok(true),
+    }
+}
+
+/// Takes over what silent writers left behind; false when nobody settles any more.
+async fn take_over(
+    queue: &Queue,
+    consumer: &mut Consumer<'_>,
+    settler: &Settler,
+    config: &WriterConfig,
+    sender: &mpsc::Sender<Batch>,
+) -> Result<bool, QueueError> {
+    consumer.forget_idle_consumers(CONSUMER_IDLE).await?;
+    let claimed = consumer
+        .claim(config.claim_idle_ms, READ_ENTRIES, config.deliveries_max)
+        .await?;
+    for delivery in claimed.poison {
+        bury(
+            queue,
+            settler,
+            &delivery,
+            "its writer died each time, also when it had nothing else in hand",
+        )
+        .await?;
+    }
+    if !claimed.deliveries.is_empty() {
+        tracing::info!(
+            entries = claimed.deliveries.len(),
+            "took over entries left behind"
+        );
+    }
+    if !pass_on(queue, settler, claimed.deliveries, sender).await? {
+        return Ok(false);
+    }
+    for suspect in claimed.suspects {
+        tracing::warn!(entry = %suspect.id, "trying an entry alone that was delivered too often");
+        if !pass_on(queue, settler, vec![suspect], sender).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Reads until a batch is full or the queue has nothing more at once.
@@ -234,7 +270,7 @@ async fn settle_all(
         let started = Instant::now();
         match settle_patiently(settler, batch.epoch, &batch.parcels[range.clone()], progress).await {
             Ok(()) => {
-                observe(settler, &batch.parcels[range.clone()], started);
+                observe(&batch.parcels[range.clone()], started);
                 acknowledge(queue, &batch.deliveries[range]).await?;
             }
             Err(_) if range.len() > 1 => {
@@ -313,12 +349,8 @@ async fn bury(queue: &Queue, settler: &Settler, delivery: &Delivery, reason: &st
     acknowledge(queue, std::slice::from_ref(delivery)).await
 }
 
-fn observe(settler: &Settler, parcels: &[Parcel], started: Instant) {
+fn observe(parcels: &[Parcel], started: Instant) {
     let events: usize = parcels.iter().map(|parcel| parcel.entry.events.len()).sum();
     metrics::histogram!(metric::WRITER_BATCH_EVENTS).record(events as f64);
     metrics::histogram!(metric::WRITER_BATCH_SECONDS).record(started.elapsed().as_secs_f64());
-    if let Some(oldest) = parcels.iter().map(|parcel| parcel.entry.received_at).min() {
-        let lag = settler.clock.now() - oldest;
-        metrics::gauge!(metric::WRITER_LAG_SECONDS).set(lag.as_seconds_f64().max(0.0));
-    }
 }
