@@ -4,18 +4,32 @@
 
 pub mod address;
 pub mod auth;
+mod calendar;
 pub mod cors;
+mod customers;
+mod events;
 pub mod extract;
 pub mod ingest;
+mod journey;
 mod key_cache;
 pub mod keys;
+mod ledger;
 pub mod list;
+mod list_query;
+mod metrics_overview;
 pub mod observe;
 pub mod openapi;
+mod period;
 pub mod problem;
+#[cfg(test)]
+mod read_tests;
+mod reference;
+mod sessions;
+mod snapshot;
 pub mod state;
 pub mod static_files;
 pub mod system;
+mod timeseries;
 
 use axum::{
     Router,
@@ -35,6 +49,13 @@ pub use state::{AppState, Parts};
 fn resources() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(openapi::frame())
         .merge(system::routes())
+        .merge(sessions::routes())
+        .merge(customers::routes())
+        .merge(journey::routes())
+        .merge(events::routes())
+        .merge(metrics_overview::routes())
+        .merge(timeseries::routes())
+        .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())
 }

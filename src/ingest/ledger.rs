@@ -43,7 +43,7 @@ impl Equation {
 }
 
 /// The ledger's state, with what is wrong about it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Audit {
     /// Over the current queue and all direct commits.
     pub total: Equation,

@@ -254,7 +254,7 @@ pub async fn settled_since(
 }
 
 /// A queue that was replaced by another one before all of its events were settled.
-#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct LostQueue {
     pub epoch: Uuid,
     pub seen_at: DateTime<Utc>,

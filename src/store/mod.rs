@@ -3,20 +3,31 @@
 //! Functions take a connection, so that the caller owns the transaction, and the time as a parameter.
 
 pub mod attributes;
+pub(crate) mod attributes_read;
 pub mod customers;
+pub(crate) mod customers_read;
 pub mod devices;
 pub mod erasure;
 pub mod error;
 pub mod events;
+pub(crate) mod events_read;
+pub(crate) mod filter;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
+pub(crate) mod ledger_read;
+pub(crate) mod metrics_read;
+pub(crate) mod person;
 pub mod sessions;
+pub(crate) mod sessions_read;
 pub mod situation;
 
 use std::{str::FromStr, time::Duration};
 
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    AssertSqlSafe, Postgres, Transaction,
+    postgres::{PgConnectOptions, PgPool, PgPoolOptions},
+};
 
 use crate::config::Database;
 pub use error::{Remedy, StoreError};
@@ -44,4 +55,22 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
 /// statement, matched to the columns by name.
 fn json_rows(rows: impl serde::Serialize) -> String {
     serde_json::to_string(&rows).expect("a row is always JSON")
+}
+
+/// Begins to read: all that follows sees the store at one moment. Dropping it ends it.
+///
+/// A statement that runs longer than `timeout` is ended by the server: a caller who has given up must not
+/// leave a query behind. Reports may sort in 32 MiB, since hashing a month of sessions on disk takes three
+/// times as long as in memory.
+pub(crate) async fn begin_snapshot(
+    pool: &PgPool,
+    timeout: Duration,
+) -> sqlx::Result<Transaction<'static, Postgres>> {
+    // The only part that is not a literal is a number.
+    let milliseconds = timeout.as_millis();
+    pool.begin_with(AssertSqlSafe(format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+         SET LOCAL statement_timeout = {milliseconds}; SET LOCAL work_mem = '32MB'"
+    )))
+    .await
 }
