@@ -14,7 +14,7 @@
 //! People read the result back through [`http`]. [`rights`] gives a person everything about them, or takes
 //! it away. [`transfer`] brings logs of other systems in and data out. [`ops`] keeps the process running,
 //! [`service`] wires all of it, [`doctor`] looks at everything from outside, [`demo`] shows it, and
-//! `bench` measures it.
+//! [`bench`] measures it.
 //!
 //! The order of the modules below is the way of the data. A module knows what stands below it in
 //! `http → ingest → session, store → event`, never above.
@@ -34,5 +34,6 @@ pub mod http;
 pub mod ops;
 pub mod service;
 
+pub mod bench;
 pub mod demo;
 pub mod doctor;

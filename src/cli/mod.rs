@@ -3,6 +3,7 @@
 //! A new command is a module with `Arguments` and `run`, a variant of [`Command`] and a line in
 //! [`Command::run`].
 
+mod bench;
 mod config;
 mod demo;
 mod doctor;
@@ -56,6 +57,8 @@ enum Command {
     Rebuild(rebuild::RebuildArguments),
     /// Run the service
     Serve,
+    /// Measure ingest on this machine, in a database of its own
+    Bench(bench::Arguments),
     /// Bring the database into the form this release works with
     Migrate,
     /// Look at everything the service depends on, and say what to do
@@ -92,6 +95,7 @@ impl Command {
                 block_on(rebuild::run(arguments, &config, &Clock::system()))
             }
             Self::Serve => serve::run(load(config_path.as_deref())?),
+            Self::Bench(arguments) => bench::run(&arguments, load(config_path.as_deref())?),
             Self::Migrate => migrate::run(&load(config_path.as_deref())?),
             Self::Doctor(arguments) => doctor::run(&arguments, &load(config_path.as_deref())?),
             Self::Queue(arguments) => queue::run(arguments, &load(config_path.as_deref())?),

@@ -1,0 +1,126 @@
+//! Rows into the table: bare `COPY` against the settling transaction.
+
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use sqlx::Connection as _;
+
+use super::{BenchOptions, RowFigures};
+use crate::{
+    config::Config,
+    demo::dataset::SdkStream,
+    event::{Batch, Event, RequestContext, Verdict, judge_batch},
+    ingest::{entry::Entry, settle::Parcel},
+    ops::Clock,
+    service::{self, Options},
+    store::{
+        self, MIGRATOR,
+        events::{self, Load},
+        ledger::DIRECT,
+        situation,
+    },
+};
+
+/// Events of one request, as a tracker sends them.
+pub(super) const EVENTS_PER_REQUEST: usize = 10;
+
+/// Rows of one transaction, the default of `writer.batch_events`.
+const ROWS_PER_TRANSACTION: usize = 5000;
+
+pub(super) async fn measure(
+    config: &Config,
+    options: &BenchOptions,
+) -> anyhow::Result<(&'static str, RowFigures)> {
+    let clock = Clock::system();
+    let pool = store::connect(&config.database)?;
+    let mut connection = pool.acquire().await?;
+    MIGRATOR.run(&mut *connection).await?;
+    let situation = situation::prepare(&mut connection, &config.retention).await?;
+    drop(connection);
+    let settler = service::settler(config, pool.clone(), situation, &Options::new(clock.clone()));
+
+    // Alternating halves, so that a slow moment of the machine hits both sides.
+    let rounds = (options.rows / ROWS_PER_TRANSACTION / 2).max(1);
+    let (mut copying, mut settling) = (0.0, 0.0);
+    let mut stream = SdkStream::new(
+        seed(clock.now()),
+        1,
+        options.devices,
+        "https://shop.example",
+        clock.now(),
+    );
+    for _ in 0..rounds {
+        let bare = entries(config, &mut stream, clock.now())?;
+        let rows: Vec<&Event> = bare.iter().flat_map(|entry| &entry.events).collect();
+        let started = Instant::now();
+        let mut connection = pool.acquire().await?;
+        let mut transaction = connection.begin().await?;
+        events::insert_batch(&mut transaction, &rows, Load::Copy).await?;
+        transaction.commit().await?;
+        copying += started.elapsed().as_secs_f64();
+        drop(connection);
+
+        let whole = entries(config, &mut stream, clock.now())?;
+        let parcels: Vec<Parcel> = whole
+            .into_iter()
+            .map(|entry| Parcel { id: None, entry })
+            .collect();
+        let started = Instant::now();
+        settler.settle(DIRECT, &parcels).await?;
+        settling += started.elapsed().as_secs_f64();
+    }
+    pool.close().await;
+    let rows = rounds * ROWS_PER_TRANSACTION;
+    Ok((
+        situation.as_str(),
+        RowFigures {
+            rows,
+            copy_rows_per_second: rows as f64 / copying,
+            settle_rows_per_second: rows as f64 / settling,
+            settle_to_copy: copying / settling,
+        },
+    ))
+}
+
+/// Returns one transaction's worth of judged requests.
+fn entries(config: &Config, stream: &mut SdkStream, now: DateTime<Utc>) -> anyhow::Result<Vec<Entry>> {
+    let policy = service::policy(config)?;
+    let context = RequestContext {
+        received_at: now,
+        key_id: 0,
+        client_ip: None,
+        user_agent: None,
+        dnt: false,
+        gpc: false,
+    };
+    let mut made = Vec::new();
+    for _ in 0..ROWS_PER_TRANSACTION / EVENTS_PER_REQUEST {
+        let batch = Batch {
+            events: stream.batch(now, EVENTS_PER_REQUEST),
+            sent_at: None,
+        };
+        let verdicts = judge_batch(batch, &context, &policy);
+        let events: Vec<Event> = verdicts
+            .into_iter()
+            .map(|verdict| match verdict {
+                Verdict::Accepted(event) => Ok(*event),
+                Verdict::Rejected(rejection) => {
+                    anyhow::bail!("a generated event was refused: {}", rejection.detail)
+                }
+            })
+            .collect::<anyhow::Result<_>>()?;
+        made.push(Entry {
+            received: events.len() as u32,
+            received_at: now,
+            key_id: 0,
+            events,
+            rejected: Vec::new(),
+        });
+    }
+    Ok(made)
+}
+
+/// A seed that no other run has, so that no event id comes twice.
+pub(super) fn seed(now: DateTime<Utc>) -> u64 {
+    now.timestamp_micros().unsigned_abs()
+}
