@@ -48,7 +48,10 @@ fn context() -> RequestContext {
 
 fn batch() -> Batch {
     let events = SdkStream::new(1, 1, 1, "https://shop.example", now()).batch(now(), EVENTS);
-    Batch { events, sent_at: None }
+    Batch {
+        events,
+        sent_at: None,
+    }
 }
 
 fn accepted() -> Vec<Event> {
@@ -68,9 +71,19 @@ fn request(criterion: &mut Criterion) {
     group.bench_function("parse", |bencher| bencher.iter(|| parse_body(body.as_bytes())));
     let (context, policy) = (context(), policy());
     group.bench_function("judge", |bencher| {
-        bencher.iter_batched(batch, |batch| judge_batch(batch, &context, &policy), BatchSize::SmallInput);
+        bencher.iter_batched(
+            batch,
+            |batch| judge_batch(batch, &context, &policy),
+            BatchSize::SmallInput,
+        );
     });
-    let entry = Entry { received: 10, received_at: now(), key_id: 1, events: accepted(), rejected: Vec::new() };
+    let entry = Entry {
+        received: 10,
+        received_at: now(),
+        key_id: 1,
+        events: accepted(),
+        rejected: Vec::new(),
+    };
     group.bench_function("encode for the queue", |bencher| bencher.iter(|| entry.encode()));
     let payload = entry.encode();
     group.bench_function("decode from the queue", |bencher| {
@@ -90,8 +103,18 @@ fn sessions(criterion: &mut Criterion) {
     let events: Vec<SessionEvent> = (0..100)
         .flat_map(|place| {
             let at = now() + TimeDelta::minutes(place);
-            let batch = Batch { events: stream.batch(at, EVENTS), sent_at: None };
-            judge_batch(batch, &RequestContext { received_at: at, ..context() }, &policy())
+            let batch = Batch {
+                events: stream.batch(at, EVENTS),
+                sent_at: None,
+            };
+            judge_batch(
+                batch,
+                &RequestContext {
+                    received_at: at,
+                    ..context()
+                },
+                &policy(),
+            )
         })
         .filter_map(|verdict| match verdict {
             Verdict::Accepted(event) => Some(SessionEvent::from(&*event)),
@@ -101,7 +124,11 @@ fn sessions(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("sessions of one device");
     group.throughput(Throughput::Elements(events.len() as u64));
     group.bench_function("derive 1000 events", |bencher| {
-        bencher.iter_batched(|| events.clone(), |events| derive("device", events, &rules), BatchSize::SmallInput);
+        bencher.iter_batched(
+            || events.clone(),
+            |events| derive("device", events, &rules),
+            BatchSize::SmallInput,
+        );
     });
     group.finish();
 }

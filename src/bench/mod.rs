@@ -28,7 +28,7 @@ pub struct BenchOptions {
     pub connections: usize,
     /// Requests a second of the latency measurement.
     pub rate: u32,
-    /// Devices that the events come from.
+    /// Devices that take turns in the latency measurement and the sustained load.
     pub devices: usize,
 }
 

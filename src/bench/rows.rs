@@ -24,6 +24,10 @@ use crate::{
 /// Events of one request, as a tracker sends them.
 pub(super) const EVENTS_PER_REQUEST: usize = 10;
 
+/// Requests of one visit: thirty events, about what a person does who looks at a handful of pages. The first
+/// makes a device, a session and a customer, the others extend them.
+const REQUESTS_PER_VISIT: usize = 3;
+
 /// Rows of one transaction, the default of `writer.batch_events`.
 const ROWS_PER_TRANSACTION: usize = 5000;
 
@@ -50,7 +54,7 @@ pub(super) async fn measure(
         clock.now(),
     );
     for _ in 0..rounds {
-        let bare = entries(config, &mut stream, clock.now())?;
+        let bare = entries(config, &mut copied, clock.now())?;
         let rows: Vec<&Event> = bare.iter().flat_map(|entry| &entry.events).collect();
         let started = Instant::now();
         let mut connection = pool.acquire().await?;
@@ -60,7 +64,7 @@ pub(super) async fn measure(
         copying += started.elapsed().as_secs_f64();
         drop(connection);
 
-        let whole = entries(config, &mut stream, clock.now())?;
+        let whole = entries(config, &mut settled, clock.now())?;
         let parcels: Vec<Parcel> = whole
             .into_iter()
             .map(|entry| Parcel { id: None, entry })

@@ -27,8 +27,8 @@ pub struct Arguments {
     /// Requests a second of the latency measurement, ten events each
     #[arg(long, default_value_t = 200)]
     rate: u32,
-    /// Devices that the events come from
-    #[arg(long, default_value_t = 20_000)]
+    /// Devices that take turns in the latency measurement and the sustained load
+    #[arg(long, default_value_t = 6000)]
     devices: usize,
     /// Print JSON
     #[arg(long)]

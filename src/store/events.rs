@@ -231,7 +231,8 @@ impl CopyRows {
     }
 
     fn time(&mut self, time: DateTime<Utc>) {
-        self.text.push_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        self.text
+            .push_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true));
         self.text.push('\t');
     }
 

@@ -46,7 +46,8 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
         .map_err(StoreError::during("store.connect"))?
         .application_name("customer-journey")
         // Rollups and sessions compare instants; text forms of time must not depend on the server.
-        .options([("timezone", "UTC")]);
+        // Compiling a statement costs more than any of ours takes.
+        .options([("timezone", "UTC"), ("jit", "off")]);
     Ok(PgPoolOptions::new()
         .max_connections(config.connections_max)
         .acquire_timeout(Duration::from_secs(config.acquire_timeout_seconds))
