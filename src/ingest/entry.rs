@@ -1,6 +1,6 @@
 //! What one accepted request puts on the queue.
 
-use std::io::Read as _;
+use std::cell::RefCell;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -55,13 +55,24 @@ pub const VERSION: &str = "1";
 const COMPRESSION_LEVEL: i32 = 1;
 
 /// A compressed payload never unpacks to more than this; our own never come near it.
-const UNPACKED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const UNPACKED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+// Making these costs more than using them for an entry of ten events.
+thread_local! {
+    static COMPRESSOR: RefCell<zstd::bulk::Compressor<'static>> = RefCell::new(
+        zstd::bulk::Compressor::new(COMPRESSION_LEVEL).expect("the level is one that zstd has"),
+    );
+    static DECOMPRESSOR: RefCell<zstd::bulk::Decompressor<'static>> =
+        RefCell::new(zstd::bulk::Decompressor::new().expect("a decompressor needs nothing but memory"));
+}
 
 impl Entry {
     /// Returns the payload as it lies on the stream, in [`VERSION`].
     pub fn encode(&self) -> Vec<u8> {
         let json = serde_json::to_vec(self).expect("an entry is always JSON");
-        zstd::bulk::compress(&json, COMPRESSION_LEVEL).expect("memory can be compressed into memory")
+        COMPRESSOR
+            .with_borrow_mut(|compressor| compressor.compress(&json))
+            .expect("memory can be compressed into memory")
     }
 
     /// Reads a payload of any version this release knows.
@@ -72,9 +83,10 @@ impl Entry {
         if version != VERSION {
             return Err(EntryError::UnknownVersion(version.to_owned()));
         }
-        let mut json = Vec::new();
-        zstd::stream::read::Decoder::new(payload)
-            .and_then(|decoder| decoder.take(UNPACKED_BYTES_MAX).read_to_end(&mut json))
+        // What `encode` writes says how large it was; anything else is not ours, and never unpacked past the limit.
+        let size = zstd::bulk::Decompressor::upper_bound(payload).unwrap_or(UNPACKED_BYTES_MAX);
+        let json = DECOMPRESSOR
+            .with_borrow_mut(|decompressor| decompressor.decompress(payload, size.min(UNPACKED_BYTES_MAX)))
             .map_err(EntryError::Compression)?;
         serde_json::from_slice(&json).map_err(EntryError::Json)
     }

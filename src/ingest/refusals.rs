@@ -16,10 +16,13 @@ use crate::ops::{Clock, metrics as metric};
 
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
+/// How many requests, and what the first of them was told.
+type Count = (u32, String);
+
 /// Counts of refused requests by key and reason.
 #[derive(Debug, Default)]
 pub struct Refusals {
-    counts: Mutex<HashMap<(i32, &'static str), (u32, String)>>,
+    counts: Mutex<HashMap<(i32, &'static str), Count>>,
 }
 
 impl Refusals {

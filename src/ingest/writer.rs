@@ -328,8 +328,9 @@ async fn settle_all(
     batch: &Batch,
     progress: &Progress,
 ) -> Result<(), QueueError> {
-    let mut ranges: Vec<_> = std::iter::once(0..batch.parcels.len()).collect();
-    while let Some(range) = ranges.pop() {
+    let mut ranges = vec![(0, batch.parcels.len())];
+    while let Some((start, end)) = ranges.pop() {
+        let range = start..end;
         let started = Instant::now();
         match settle_patiently(settler, batch.epoch, &batch.parcels[range.clone()], progress).await {
             Ok(()) => {
@@ -338,8 +339,8 @@ async fn settle_all(
             }
             Err(_) if range.len() > 1 => {
                 let middle = range.start + range.len() / 2;
-                ranges.push(middle..range.end);
-                ranges.push(range.start..middle);
+                ranges.push((middle, range.end));
+                ranges.push((range.start, middle));
             }
             Err(error) => {
                 let delivery = &batch.deliveries[range.start];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -231,7 +231,8 @@ impl CopyRows {
     }
 
     fn time(&mut self, time: DateTime<Utc>) {
-        let _ = write!(self.text, "{}\t", time.format("%Y-%m-%dT%H:%M:%S%.6fZ"));
+        self.text.push_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true));
+        self.text.push('\t');
     }
 
     fn optional_time(&mut self, time: Option<DateTime<Utc>>) {
@@ -263,15 +264,18 @@ impl CopyRows {
     }
 
     fn escape(&mut self, text: &str) {
-        for character in text.chars() {
-            match character {
-                '\\' => self.text.push_str("\\\\"),
-                '\t' => self.text.push_str("\\t"),
-                '\n' => self.text.push_str("\\n"),
-                '\r' => self.text.push_str("\\r"),
-                other => self.text.push(other),
-            }
+        let mut rest = text;
+        while let Some(place) = rest.find(['\\', '\t', '\n', '\r']) {
+            self.text.push_str(&rest[..place]);
+            self.text.push_str(match rest.as_bytes()[place] {
+                b'\\' => "\\\\",
+                b'\t' => "\\t",
+                b'\n' => "\\n",
+                _ => "\\r",
+            });
+            rest = &rest[place + 1..];
         }
+        self.text.push_str(rest);
     }
 
     /// An empty list is NULL; a list is PostgreSQL's array text, then escaped like any other text.

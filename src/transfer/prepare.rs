@@ -174,11 +174,13 @@ impl Preparer {
         let mapped = row
             .cells
             .and_then(|cells| self.mapping.map(cells, self.reader.origin()));
-        let judged = mapped.map_err(RefusedLine::from).and_then(|mapped| {
-            let renamed = mapped.renamed_from.clone();
-            let event = self.judge(mapped, row.line, digest, context)?;
-            Ok((event, renamed))
-        });
+        let judged = mapped
+            .map_err(|refusal| Box::new(RefusedLine::from(refusal)))
+            .and_then(|mapped| {
+                let renamed = mapped.renamed_from.clone();
+                let event = self.judge(mapped, row.line, digest, context)?;
+                Ok((event, renamed))
+            });
         match judged {
             Ok((event, renamed)) => {
                 if let Some(from) = renamed {
@@ -192,7 +194,7 @@ impl Preparer {
                 if self.keeps_content {
                     refused.content = String::from_utf8_lossy(&row.bytes).into_owned();
                 }
-                batch.refused.push(refused);
+                batch.refused.push(*refused);
             }
         }
     }
@@ -203,7 +205,7 @@ impl Preparer {
         line: u64,
         digest: [u8; 32],
         context: &RequestContext,
-    ) -> Result<Event, RefusedLine> {
+    ) -> Result<Event, Box<RefusedLine>> {
         let Mapped {
             mut wire,
             kept,
@@ -224,7 +226,8 @@ impl Preparer {
             client_ip: address,
             ..context.clone()
         };
-        let mut event = judge(Value::Object(wire), None, &context, &self.policy)?;
+        let mut event = judge(Value::Object(wire), None, &context, &self.policy)
+            .map_err(|rejection| Box::new(RefusedLine::from(rejection)))?;
         restore(&mut event, kept, is_ours);
         Ok(event)
     }

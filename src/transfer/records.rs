@@ -296,13 +296,11 @@ pub fn split_fields(record: &str, delimiter: u8) -> Vec<String> {
 pub fn detect_delimiter(header: &[u8]) -> u8 {
     let mut best = (0, b',');
     for delimiter in [b',', b';', b'\t', b'|'] {
-        let mut quotes = Quotes::new(delimiter);
-        let mut count = 0;
+        // Where fields begin is not known yet, so every other quote closes one.
+        let (mut count, mut quoted) = (0, false);
         for byte in header {
-            if *byte == delimiter && !quotes.is_open() {
-                count += 1;
-            }
-            quotes.step(*byte);
+            quoted ^= *byte == b'"';
+            count += usize::from(*byte == delimiter && !quoted);
         }
         if count > best.0 {
             best = (count, delimiter);

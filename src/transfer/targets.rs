@@ -104,10 +104,16 @@ impl Target {
             Some(("customer_attributes", rest)) if !rest.is_empty() => Ok(Self::Attribute(rest.to_owned())),
             _ => Err(MappingError::UnknownTarget {
                 name: name.to_owned(),
-                nearest: nearest_name(&plain, fields()),
+                nearest: nearest_field(&plain),
             }),
         }
     }
+}
+
+/// The beginning of a name says more than letters in common: `user` is `user_id`.
+fn nearest_field(name: &str) -> Option<&'static str> {
+    let longer = || fields().find(|field| name.len() > 2 && field.starts_with(name));
+    longer().or_else(|| nearest_name(name, fields()))
 }
 
 fn fields() -> impl Iterator<Item = &'static str> {
@@ -161,11 +167,13 @@ mod tests {
         ] {
             assert_eq!(Target::parse(name).unwrap(), expected, "{name}");
         }
-        let error = Target::parse("user").unwrap_err().to_string();
+        let error = Target::parse("colour").unwrap_err().to_string();
         assert!(
-            error.contains("`user`") && !error.contains("did you mean"),
+            error.contains("`colour`") && !error.contains("did you mean"),
             "{error}"
         );
+        let error = Target::parse("device").unwrap_err().to_string();
+        assert!(error.contains("did you mean `device_id`"), "{error}");
         let error = Target::parse("evnt_type").unwrap_err().to_string();
         assert!(error.contains("did you mean `event_type`"), "{error}");
     }
