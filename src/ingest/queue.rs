@@ -11,7 +11,7 @@ use std::{
 use redis::{
     AsyncCommands, Client, RedisError, Script, Value,
     aio::{ConnectionManager, ConnectionManagerConfig, MultiplexedConnection},
-    streams::{StreamId, StreamReadOptions, StreamReadReply},
+    streams::{StreamClaimReply, StreamId, StreamPendingCountReply, StreamReadOptions, StreamReadReply},
 };
 use uuid::Uuid;
 
@@ -94,8 +94,6 @@ pub struct Queue {
 
 struct Keys {
     stream: String,
-    /// Entries that were delivered too often and were then tried alone.
-    suspects: String,
     counters: String,
     dead: String,
 }
@@ -156,7 +154,6 @@ impl Queue {
             connection,
             keys: Keys {
                 stream: format!("{prefix}:events"),
-                suspects: format!("{prefix}:suspects"),
                 counters: format!("{prefix}:counters"),
                 dead: format!("{prefix}:dead"),
             },
@@ -249,7 +246,6 @@ impl Queue {
 local gone, events = 0, 0
 for i = 2, #ARGV, 2 do
   redis.call('XACK', KEYS[1], ARGV[1], ARGV[i])
-  redis.call('HDEL', KEYS[3], ARGV[i])
   if redis.call('XDEL', KEYS[1], ARGV[i]) == 1 then
     gone = gone + 1
     events = events + tonumber(ARGV[i + 1])
@@ -261,12 +257,8 @@ return gone";
         let mut pipeline = redis::pipe();
         // In pieces, so that one script never holds Redis up for long.
         for piece in entries.chunks(500) {
-            let command = pipeline.cmd("EVAL").arg(REMOVE).arg(3);
-            command
-                .arg(&self.keys.stream)
-                .arg(&self.keys.counters)
-                .arg(&self.keys.suspects)
-                .arg(GROUP);
+            let command = pipeline.cmd("EVAL").arg(REMOVE).arg(2);
+            command.arg(&self.keys.stream).arg(&self.keys.counters).arg(GROUP);
             for (id, received) in piece {
                 command.arg(id.to_string()).arg(*received);
             }
@@ -507,7 +499,8 @@ impl DeadLetter {
     }
 }
 
-/// One writer's view of the queue.
+/// One writer's view of the queue; clones share one connection.
+#[derive(Clone)]
 pub struct Consumer<'a> {
     queue: &'a Queue,
     connection: MultiplexedConnection,
@@ -519,11 +512,11 @@ pub struct Consumer<'a> {
 #[derive(Debug, Default)]
 pub struct Claimed {
     pub deliveries: Vec<Delivery>,
-    /// Those that were delivered more often than allowed. Each is tried once more, alone: it may only have
-    /// been in bad company, or in the way of an operator's `kill -9`.
-    pub suspects: Vec<Delivery>,
-    /// Those whose writer died even when it had nothing else in hand.
+    /// Those that were delivered more often than allowed: whoever takes them dies.
     pub poison: Vec<Delivery>,
+    /// The entry was taken over before, so it may be what its writer died of: settle it alone, before
+    /// anything else is claimed, so that no other entry shares its fate.
+    pub suspect: bool,
 }
 
 impl Consumer<'_> {
@@ -533,22 +526,24 @@ impl Consumer<'_> {
         if wait {
             options = options.block(usize::try_from(self.block.as_millis()).unwrap_or(usize::MAX));
         }
-        let reply: Option<StreamReadReply> = self
-            .connection
-            .xread_options(&[&self.queue.keys.stream], &[">"], &options)
-            .await?;
-        let Some(stream) = reply.and_then(|reply| reply.keys.into_iter().next()) else {
-            return Ok(Vec::new());
-        };
-        stream.ids.into_iter().map(delivery).collect()
+        self.read_from(">", options).await
     }
 
-    /// Returns entries this writer was given before its connection broke, and has not acknowledged.
-    pub async fn read_own(&mut self, count: usize) -> Result<Vec<Delivery>, QueueError> {
+    /// Reads the entries again that this writer holds, after `after`: what it was given over a connection
+    /// that broke.
+    pub async fn read_held(&mut self, after: EntryId, count: usize) -> Result<Vec<Delivery>, QueueError> {
         let options = StreamReadOptions::default().group(GROUP, &self.name).count(count);
+        self.read_from(&after.to_string(), options).await
+    }
+
+    async fn read_from(
+        &mut self,
+        from: &str,
+        options: StreamReadOptions,
+    ) -> Result<Vec<Delivery>, QueueError> {
         let reply: Option<StreamReadReply> = self
             .connection
-            .xread_options(&[&self.queue.keys.stream], &["0"], &options)
+            .xread_options(&[&self.queue.keys.stream], &[from], &options)
             .await?;
         let Some(stream) = reply.and_then(|reply| reply.keys.into_iter().next()) else {
             return Ok(Vec::new());
@@ -556,44 +551,103 @@ impl Consumer<'_> {
         stream.ids.into_iter().map(delivery).collect()
     }
 
-    /// Takes over entries that another writer was given and has not acknowledged for `idle_ms`.
+    /// Takes over entries that another writer was given and has been silent about for `idle_ms`.
+    ///
+    /// Those that were delivered once come together: a writer died, and nothing speaks against them. Those
+    /// that were delivered more often come one at a time, oldest first, see [`Claimed::suspect`].
     pub async fn claim(
         &mut self,
         idle_ms: u64,
         count: usize,
         deliveries_max: u64,
     ) -> Result<Claimed, QueueError> {
-        let mut claimed = Claimed::default();
-        let stream = &self.queue.keys.stream;
-        let reply: redis::streams::StreamAutoClaimReply = self
-            .connection
-            .xautoclaim_options(
-                stream,
-                GROUP,
-                &self.name,
-                idle_ms,
-                "0-0",
-                redis::streams::StreamAutoClaimOptions::default().count(count),
-            )
+        let silent: StreamPendingCountReply = redis::cmd("XPENDING")
+            .arg(&self.queue.keys.stream)
+            .arg(GROUP)
+            .arg("IDLE")
+            .arg(idle_ms)
+            .arg("-")
+            .arg("+")
+            .arg(count)
+            .query_async(&mut self.connection)
             .await?;
-        for entry in reply.claimed {
-            let id = entry.id.clone();
-            let delivery = delivery(entry)?;
-            let pending: redis::streams::StreamPendingCountReply =
-                self.connection.xpending_count(stream, GROUP, &id, &id, 1).await?;
-            let times = pending.ids.first().map_or(1, |item| item.times_delivered as u64);
-            if times <= deliveries_max {
-                claimed.deliveries.push(delivery);
-                continue;
-            }
-            let tries: i64 = self.connection.hincr(&self.queue.keys.suspects, &id, 1).await?;
-            if tries == 1 {
-                claimed.suspects.push(delivery);
+        let mut fresh = Vec::new();
+        let mut suspects = Vec::new();
+        for entry in silent.ids {
+            if entry.times_delivered <= 1 {
+                fresh.push(entry.id);
             } else {
-                claimed.poison.push(delivery);
+                suspects.push((entry.id, entry.times_delivered as u64));
             }
         }
-        Ok(claimed)
+        if !fresh.is_empty() {
+            return Ok(Claimed {
+                deliveries: self.take_over(&fresh, idle_ms).await?,
+                ..Claimed::default()
+            });
+        }
+        let Some((id, times)) = suspects.into_iter().next() else {
+            return Ok(Claimed::default());
+        };
+        let taken = self.take_over(&[id], idle_ms).await?;
+        let (deliveries, poison) = if times >= deliveries_max {
+            (Vec::new(), taken)
+        } else {
+            (taken, Vec::new())
+        };
+        Ok(Claimed {
+            deliveries,
+            poison,
+            suspect: true,
+        })
+    }
+
+    /// Takes those of the entries over that are still silent: another writer may have been quicker.
+    async fn take_over(&mut self, ids: &[String], idle_ms: u64) -> Result<Vec<Delivery>, QueueError> {
+        let reply: StreamClaimReply = self
+            .connection
+            .xclaim(&self.queue.keys.stream, GROUP, &self.name, idle_ms, ids)
+            .await?;
+        reply.ids.into_iter().map(delivery).collect()
+    }
+
+    /// Says that this writer lives, for all entries it holds: until it falls silent, nobody claims them.
+    pub async fn keep_held(&self) -> Result<(), QueueError> {
+        self.touch_held(&[]).await
+    }
+
+    /// As [`Consumer::keep_held`], and forgets how often they were delivered: this writer did not die of them.
+    pub async fn absolve_held(&self) -> Result<(), QueueError> {
+        self.touch_held(&["RETRYCOUNT", "0"]).await
+    }
+
+    /// Goes over the connection all share: on the writer's own, it would wait behind a blocking read.
+    async fn touch_held(&self, options: &[&str]) -> Result<(), QueueError> {
+        // One step: between listing and claiming, another writer could take an entry that would then be
+        // taken back from it. In pieces, since Lua cannot unpack a list of any length.
+        const TOUCH: &str = r"
+local first = '-'
+while true do
+  local held = redis.call('XPENDING', KEYS[1], ARGV[1], first, '+', 1000, ARGV[2])
+  if #held == 0 then return end
+  local command = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
+  for _, item in ipairs(held) do command[#command + 1] = item[1] end
+  for i = 3, #ARGV do command[#command + 1] = ARGV[i] end
+  command[#command + 1] = 'JUSTID'
+  redis.call(unpack(command))
+  first = '(' .. held[#held][1]
+end";
+        let mut connection = self.queue.connection.clone();
+        redis::cmd("EVAL")
+            .arg(TOUCH)
+            .arg(1)
+            .arg(&self.queue.keys.stream)
+            .arg(GROUP)
+            .arg(&self.name)
+            .arg(options)
+            .query_async::<()>(&mut connection)
+            .await?;
+        Ok(())
     }
 
     /// Forgets writers that are gone and hold nothing, so that restarts do not pile up names.

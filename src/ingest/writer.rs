@@ -23,20 +23,21 @@ use super::{
 use crate::{
     config::Writer as WriterConfig,
     ops::metrics as metric,
-    store::{Remedy, StoreError},
+    store::{Remedy, StoreError, ledger::EntryId},
 };
 
 /// How long a writer waits on an empty queue before it looks around.
 const BLOCK: Duration = Duration::from_millis(500);
 
-/// How often a writer looks for entries that others left behind.
+/// How often, at most, a writer looks for entries that others left behind. Never later than an entry may be
+/// claimed.
 const CLAIM_EVERY: Duration = Duration::from_secs(5);
+
+/// How many times, while an entry may be silent, its writer says that it lives.
+const SIGNS_OF_LIFE: u32 = 4;
 
 /// Entries asked for at once; an entry holds up to a hundred events.
 const READ_ENTRIES: usize = 200;
-
-/// Entries a writer can have in hand when its connection breaks: one batch being settled, one read ahead.
-const OWN_ENTRIES: usize = 100_000;
 
 /// Pauses between attempts while Redis or PostgreSQL cannot be reached.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -111,101 +112,163 @@ struct Batch {
 }
 
 /// Reads ahead by one batch while the one before is being settled.
+///
+/// When reading fails, what was read is still settled. When settling fails, reading ends at once: it would
+/// go on to collect entries that nobody settles, and its signs of life would keep them from being claimed.
 async fn serve(
     queue: &Queue,
-    mut consumer: Consumer<'_>,
+    consumer: Consumer<'_>,
     settler: &Settler,
     config: &WriterConfig,
     progress: &Progress,
     stop: &CancellationToken,
 ) -> Result<(), QueueError> {
     let (sender, mut receiver) = mpsc::channel::<Batch>(1);
-    let reading = async move {
-        let own = consumer.read_own(OWN_ENTRIES).await?;
-        if !pass_on(queue, settler, own, &sender).await? {
-            return Ok(());
-        }
-        let mut looked = None::<Instant>;
-        loop {
-            progress.note(settler);
-            if looked.is_none_or(|at| at.elapsed() > CLAIM_EVERY) {
-                looked = Some(Instant::now());
-                if !take_over(queue, &mut consumer, settler, config, &sender).await? {
-                    return Ok(());
-                }
-            }
-            let deliveries = read(&mut consumer, config.batch_events, !stop.is_cancelled()).await?;
-            if deliveries.is_empty() && stop.is_cancelled() {
-                return Ok(());
-            }
-            if !pass_on(queue, settler, deliveries, &sender).await? {
-                return Ok(());
-            }
-        }
+    let heart = consumer.clone();
+    let reader = Reader {
+        queue,
+        consumer,
+        settler,
+        config,
+        progress,
+        stop,
+        batches: sender,
+    };
+    let broken = CancellationToken::new();
+    let reading = async {
+        let read = broken.run_until_cancelled(reader.read_all()).await;
+        read.unwrap_or(Ok(()))
     };
     let settling = async {
         while let Some(batch) = receiver.recv().await {
-            settle_all(queue, settler, &batch, progress).await?;
+            if let Err(error) = settle_all(queue, settler, &batch, progress).await {
+                broken.cancel();
+                return Err(error);
+            }
         }
         Ok(())
     };
-    let (read, settled) = tokio::join!(reading, settling);
-    read.and(settled)
-}
-
-/// Hands entries on to be settled; false when nobody settles any more.
-async fn pass_on(
-    queue: &Queue,
-    settler: &Settler,
-    deliveries: Vec<Delivery>,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<bool, QueueError> {
-    if deliveries.is_empty() {
-        return Ok(true);
-    }
-    match unpack(queue, settler, deliveries).await? {
-        Some(batch) => Ok(sender.send(batch).await.is_ok()),
-        None => Ok(true),
+    let working = async { tokio::join!(reading, settling) };
+    let beat = Duration::from_millis(config.claim_idle_ms) / SIGNS_OF_LIFE;
+    tokio::select! {
+        (read, settled) = working => read.and(settled),
+        () = show_life(&heart, beat) => Ok(()),
     }
 }
 
-/// Takes over what silent writers left behind; false when nobody settles any more.
-async fn take_over(
-    queue: &Queue,
-    consumer: &mut Consumer<'_>,
-    settler: &Settler,
-    config: &WriterConfig,
-    sender: &mpsc::Sender<Batch>,
-) -> Result<bool, QueueError> {
-    consumer.forget_idle_consumers(CONSUMER_IDLE).await?;
-    let claimed = consumer
-        .claim(config.claim_idle_ms, READ_ENTRIES, config.deliveries_max)
-        .await?;
-    for delivery in claimed.poison {
-        bury(
-            queue,
-            settler,
-            &delivery,
-            "its writer died each time, also when it had nothing else in hand",
-        )
-        .await?;
-    }
-    if !claimed.deliveries.is_empty() {
-        tracing::info!(
-            entries = claimed.deliveries.len(),
-            "took over entries left behind"
-        );
-    }
-    if !pass_on(queue, settler, claimed.deliveries, sender).await? {
-        return Ok(false);
-    }
-    for suspect in claimed.suspects {
-        tracing::warn!(entry = %suspect.id, "trying an entry alone that was delivered too often");
-        if !pass_on(queue, settler, vec![suspect], sender).await? {
-            return Ok(false);
+/// Keeps what this writer holds from being claimed, until it is dropped.
+///
+/// However long the store is away, nobody died of an entry: its deliveries must not add up. When the queue
+/// is away, too, the halves find out by themselves.
+async fn show_life(heart: &Consumer<'_>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        if let Err(error) = heart.keep_held().await {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "no sign of life was given"
+            );
         }
     }
-    Ok(true)
+}
+
+/// The half of a writer that takes entries from the queue.
+struct Reader<'a> {
+    queue: &'a Queue,
+    consumer: Consumer<'a>,
+    settler: &'a Settler,
+    config: &'a WriterConfig,
+    progress: &'a Progress,
+    stop: &'a CancellationToken,
+    batches: mpsc::Sender<Batch>,
+}
+
+impl Reader<'_> {
+    /// Reads until `stop` and an empty queue, or until nobody settles any more.
+    async fn read_all(mut self) -> Result<(), QueueError> {
+        if !self.resume().await? {
+            return Ok(());
+        }
+        let claim_every = CLAIM_EVERY.min(Duration::from_millis(self.config.claim_idle_ms));
+        let mut looked = None::<Instant>;
+        loop {
+            self.progress.note(self.settler);
+            if looked.is_none_or(|at| at.elapsed() > claim_every) {
+                looked = Some(Instant::now());
+                self.consumer.forget_idle_consumers(CONSUMER_IDLE).await?;
+                if !self.claim().await? {
+                    return Ok(());
+                }
+            }
+            let wait = !self.stop.is_cancelled();
+            let deliveries = read(&mut self.consumer, self.config.batch_events, wait).await?;
+            if deliveries.is_empty() && self.stop.is_cancelled() {
+                return Ok(());
+            }
+            if !self.pass_on(deliveries).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes up again what this writer was given over an earlier connection.
+    async fn resume(&mut self) -> Result<bool, QueueError> {
+        self.consumer.absolve_held().await?;
+        let mut after = EntryId::default();
+        loop {
+            let held = self.consumer.read_held(after, READ_ENTRIES).await?;
+            let Some(last) = held.last() else { return Ok(true) };
+            after = last.id;
+            if !self.pass_on(held).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Takes over what silent writers left behind, until there is nothing of it left.
+    async fn claim(&mut self) -> Result<bool, QueueError> {
+        loop {
+            let claimed = self
+                .consumer
+                .claim(
+                    self.config.claim_idle_ms,
+                    READ_ENTRIES,
+                    self.config.deliveries_max,
+                )
+                .await?;
+            for delivery in &claimed.poison {
+                let reason = "its writers died each time, also with nothing else in hand";
+                bury(self.queue, self.settler, delivery, reason).await?;
+            }
+            if claimed.deliveries.is_empty() && claimed.poison.is_empty() {
+                return Ok(true);
+            }
+            if !claimed.deliveries.is_empty() {
+                tracing::info!(
+                    entries = claimed.deliveries.len(),
+                    "took over entries left behind"
+                );
+            }
+            if claimed.suspect {
+                if let Some(batch) = unpack(self.queue, self.settler, claimed.deliveries).await? {
+                    settle_all(self.queue, self.settler, &batch, self.progress).await?;
+                }
+            } else if !self.pass_on(claimed.deliveries).await? {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Hands deliveries to the other half; `false` when it is not there any more.
+    async fn pass_on(&mut self, deliveries: Vec<Delivery>) -> Result<bool, QueueError> {
+        if deliveries.is_empty() {
+            return Ok(true);
+        }
+        match unpack(self.queue, self.settler, deliveries).await? {
+            Some(batch) => Ok(self.batches.send(batch).await.is_ok()),
+            None => Ok(true),
+        }
+    }
 }
 
 /// Reads until a batch is full or the queue has nothing more at once.
