@@ -9,11 +9,10 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     BenchOptions, LatencyFigures, SustainedFigures,
     client::{Connection, request},
-    rows::{EVENTS_PER_REQUEST, seed},
+    visitors::{EVENTS_PER_REQUEST, Visitors},
 };
 use crate::{
     config::Config,
-    demo::dataset::SdkStream,
     event::Hasher,
     ingest::ledger::{Audit, audit},
     ops::Clock,
@@ -47,11 +46,6 @@ impl Target {
         })
     }
 
-    fn stream(&self, number: u64, devices: usize) -> SdkStream {
-        let now = Clock::system().now();
-        SdkStream::new(seed(now), number, devices, "https://shop.example", now)
-    }
-
     async fn audit(&self) -> anyhow::Result<Audit> {
         let mut connection = self.service.state.pool.acquire().await?;
         let queue = self
@@ -77,10 +71,11 @@ impl Target {
     }
 }
 
-fn requests(address: SocketAddr, key: &str, stream: &mut SdkStream, count: usize) -> Vec<Vec<u8>> {
+fn requests(address: SocketAddr, key: &str, number: u64, devices: usize, count: usize) -> Vec<Vec<u8>> {
+    let mut visitors = Visitors::new(Clock::system().now(), number, devices, count);
     (0..count)
         .map(|_| {
-            let events = stream.batch(Clock::system().now(), EVENTS_PER_REQUEST);
+            let events = visitors.next_request();
             request(address, key, &json!({ "events": events }).to_string())
         })
         .collect()
@@ -97,8 +92,8 @@ pub(super) async fn latency(config: Config, options: &BenchOptions) -> anyhow::R
     let mut load = JoinSet::new();
     let mut work = Vec::new();
     for number in 0..RATE_CONNECTIONS {
-        let mut stream = target.stream(u64::from(number), options.devices / RATE_CONNECTIONS as usize);
-        work.push(requests(address, &target.key, &mut stream, each));
+        let devices = options.devices / RATE_CONNECTIONS as usize;
+        work.push(requests(address, &target.key, u64::from(number), devices, each));
     }
     let start = Instant::now() + Duration::from_millis(500);
     for (number, requests) in work.into_iter().enumerate() {
@@ -151,8 +146,14 @@ pub(super) async fn sustained(
         / options.connections;
     let mut work = Vec::new();
     for number in 0..options.connections {
-        let mut stream = target.stream(1000 + number as u64, options.devices / options.connections);
-        work.push(requests(address, &target.key, &mut stream, each));
+        let devices = options.devices / options.connections;
+        work.push(requests(
+            address,
+            &target.key,
+            1000 + number as u64,
+            devices,
+            each,
+        ));
     }
     let start = Instant::now();
     let end = start + options.duration;

@@ -7,6 +7,7 @@
 mod client;
 mod ingest;
 mod rows;
+mod visitors;
 
 use std::{str::FromStr, time::Duration};
 

@@ -5,10 +5,12 @@ use std::time::Instant;
 use chrono::{DateTime, Utc};
 use sqlx::Connection as _;
 
-use super::{BenchOptions, RowFigures};
+use super::{
+    BenchOptions, RowFigures,
+    visitors::{EVENTS_PER_REQUEST, Visitors},
+};
 use crate::{
     config::Config,
-    demo::dataset::SdkStream,
     event::{Batch, Event, RequestContext, Verdict, judge_batch},
     ingest::{entry::Entry, settle::Parcel},
     ops::Clock,
@@ -20,9 +22,6 @@ use crate::{
         situation,
     },
 };
-
-/// Events of one request, as a tracker sends them.
-pub(super) const EVENTS_PER_REQUEST: usize = 10;
 
 /// Requests of one visit: thirty events, about what a person does who looks at a handful of pages. The first
 /// makes a device, a session and a customer, the others extend them.
@@ -46,13 +45,9 @@ pub(super) async fn measure(
     // Alternating halves, so that a slow moment of the machine hits both sides.
     let rounds = (options.rows / ROWS_PER_TRANSACTION / 2).max(1);
     let (mut copying, mut settling) = (0.0, 0.0);
-    let mut stream = SdkStream::new(
-        seed(clock.now()),
-        1,
-        options.devices,
-        "https://shop.example",
-        clock.now(),
-    );
+    let requests = rounds * ROWS_PER_TRANSACTION / EVENTS_PER_REQUEST;
+    let visitors = |number| Visitors::new(clock.now(), number, requests / REQUESTS_PER_VISIT, requests);
+    let (mut copied, mut settled) = (visitors(1), visitors(2));
     for _ in 0..rounds {
         let bare = entries(config, &mut copied, clock.now())?;
         let rows: Vec<&Event> = bare.iter().flat_map(|entry| &entry.events).collect();
@@ -87,7 +82,7 @@ pub(super) async fn measure(
 }
 
 /// Returns one transaction's worth of judged requests.
-fn entries(config: &Config, stream: &mut SdkStream, now: DateTime<Utc>) -> anyhow::Result<Vec<Entry>> {
+fn entries(config: &Config, visitors: &mut Visitors, now: DateTime<Utc>) -> anyhow::Result<Vec<Entry>> {
     let policy = service::policy(config)?;
     let context = RequestContext {
         received_at: now,
@@ -100,7 +95,7 @@ fn entries(config: &Config, stream: &mut SdkStream, now: DateTime<Utc>) -> anyho
     let mut made = Vec::new();
     for _ in 0..ROWS_PER_TRANSACTION / EVENTS_PER_REQUEST {
         let batch = Batch {
-            events: stream.batch(now, EVENTS_PER_REQUEST),
+            events: visitors.next_request(),
             sent_at: None,
         };
         let verdicts = judge_batch(batch, &context, &policy);
@@ -122,9 +117,4 @@ fn entries(config: &Config, stream: &mut SdkStream, now: DateTime<Utc>) -> anyho
         });
     }
     Ok(made)
-}
-
-/// A seed that no other run has, so that no event id comes twice.
-pub(super) fn seed(now: DateTime<Utc>) -> u64 {
-    now.timestamp_micros().unsigned_abs()
 }
