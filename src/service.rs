@@ -15,7 +15,7 @@ use chrono::TimeDelta;
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     config::{Config, IpPolicy, QueueMode},
@@ -44,6 +44,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A writer that shows no sign of life for this long is stuck, and systemd may restart the service.
 const PROGRESS_PATIENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// How long a writer that panicked stays away.
+const WRITER_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a start may be given besides the configuration.
 pub struct Options {
@@ -392,15 +395,36 @@ fn start_writers(
     let Some(queue) = queue else { return Vec::new() };
     (0..config.writer.workers)
         .map(|_| {
-            tokio::spawn(writer::run(
-                queue.clone(),
-                settler.clone(),
-                config.writer.clone(),
-                progress.clone(),
-                stop.clone(),
-            ))
+            let (queue, settler) = (queue.clone(), settler.clone());
+            let (config, progress, stop) = (config.writer.clone(), progress.clone(), stop.clone());
+            tokio::spawn(supervise(move || {
+                writer::run(
+                    queue.clone(),
+                    settler.clone(),
+                    config.clone(),
+                    progress.clone(),
+                    stop.clone(),
+                )
+            }))
         })
         .collect()
+}
+
+/// Runs a writer until it ends by itself. One that panics is started again: its entries are still pending,
+/// and one that makes every writer panic ends among the dead letters.
+async fn supervise<Running>(start: impl Fn() -> Running)
+where
+    Running: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match AbortOnDropHandle::new(tokio::spawn(start())).await {
+            Err(error) if error.is_panic() => {
+                tracing::error!("a writer panicked and is started again");
+                tokio::time::sleep(WRITER_PAUSE).await;
+            }
+            _ => return,
+        }
+    }
 }
 
 async fn flush_refusals(reception: Arc<Reception>, clock: Clock, stop: CancellationToken) {
