@@ -17,7 +17,7 @@ use crate::{
     service::{self, Options},
     store::{
         self, MIGRATOR,
-        events::{self, Load},
+        events::{Load, Rows},
         ledger::DIRECT,
         situation,
     },
@@ -50,11 +50,12 @@ pub(super) async fn measure(
     let (mut copied, mut settled) = (visitors(1), visitors(2));
     for _ in 0..rounds {
         let bare = entries(config, &mut copied, clock.now())?;
-        let rows: Vec<&Event> = bare.iter().flat_map(|entry| &entry.events).collect();
+        let wanted = vec![true; ROWS_PER_TRANSACTION];
         let started = Instant::now();
+        let rows = Rows::prepare(bare.iter().flat_map(|entry| &entry.events), Load::Copy);
         let mut connection = pool.acquire().await?;
         let mut transaction = connection.begin().await?;
-        events::insert_batch(&mut transaction, &rows, Load::Copy).await?;
+        rows.insert(&mut transaction, &wanted).await?;
         transaction.commit().await?;
         copying += started.elapsed().as_secs_f64();
         drop(connection);

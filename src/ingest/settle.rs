@@ -13,14 +13,17 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
 use uuid::Uuid;
 
-use super::{derive, entry::Entry};
+use super::{
+    derive::{self, Plan},
+    entry::Entry,
+};
 use crate::{
     event::{Event, Hasher, event_key},
     ops::{Clock, metrics as metric},
     session::Rules,
     store::{
         StoreError, devices, erasure,
-        events::{self, Load},
+        events::{self, Load, Rows},
         ledger::{self, DIRECT, EntryId, LedgerKey, Sample, SettledEntry},
         situation::{self, Situation},
     },
@@ -101,19 +104,53 @@ impl Settler {
 
         self.refuse_erased(connection, &mut items, &mut counts).await?;
         if !items.is_empty() {
-            let device_ids: BTreeSet<&str> = items.iter().map(|item| item.event.device_id.as_str()).collect();
-            let locked = devices::lock(connection, &device_ids.into_iter().collect::<Vec<_>>(), now).await?;
-            keep_new(connection, &mut items, &mut counts).await?;
-            let new: Vec<&Event> = items.iter().map(|item| item.event).collect();
-            if !new.is_empty() {
-                events::insert_batch(connection, &new, self.load).await?;
-                derive::follow(connection, locked, &new, &self.rules, now).await?;
-                let hours: BTreeSet<_> = new.iter().map(|event| hour_of(event.timestamp)).collect();
-                situation::mark_dirty(connection, self.situation, &hours.into_iter().collect::<Vec<_>>())
-                    .await?;
-            }
+            self.store(connection, &mut items, &mut counts, now).await?;
         }
         self.account(connection, epoch, &fresh, &counts, now).await
+    }
+
+    /// Stores the events that are new, and all that follows from them.
+    ///
+    /// Twice the processor works while PostgreSQL does: the rows' text is made while ids are looked up, and
+    /// sessions are derived while the rows are copied.
+    async fn store(
+        &self,
+        connection: &mut PgConnection,
+        items: &mut [Item<'_>],
+        counts: &mut [Count],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        // Rows of one device next to each other and in time order: the order they are read in.
+        items.sort_unstable_by(|a, b| {
+            (&a.event.device_id, a.event.timestamp).cmp(&(&b.event.device_id, b.event.timestamp))
+        });
+        let mut device_ids: Vec<&str> = items.iter().map(|item| item.event.device_id.as_str()).collect();
+        device_ids.dedup();
+        let locked = devices::lock(connection, &device_ids, now).await?;
+        let (is_new, rows) = tokio::join!(find_new(connection, items), async {
+            Rows::prepare(items.iter().map(|item| item.event), self.load)
+        });
+        let is_new = is_new?;
+        let mut new = Vec::with_capacity(items.len());
+        for (item, is_new) in items.iter().zip(&is_new) {
+            if *is_new {
+                counts[item.parcel].stored += 1;
+                new.push(item.event);
+            } else {
+                counts[item.parcel].duplicate += 1;
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        let plan = Plan::load(connection, locked, &new).await?;
+        let (inserted, extension) = tokio::join!(rows.insert(connection, &is_new), async {
+            plan.derive(&self.rules)
+        });
+        inserted?;
+        derive::follow(connection, extension, &new, &self.rules, now).await?;
+        let hours: BTreeSet<_> = new.iter().map(|event| hour_of(event.timestamp)).collect();
+        situation::mark_dirty(connection, self.situation, &hours.into_iter().collect::<Vec<_>>()).await
     }
 
     /// Takes out events of erased people that happened before they were erased.
@@ -286,34 +323,19 @@ fn gather<'a>(parcels: &[&'a Parcel], counts: &mut [Count]) -> Vec<Item<'a>> {
     items
 }
 
-/// Takes out events whose ids are stored already, and counts what is left as stored.
-async fn keep_new(
-    connection: &mut PgConnection,
-    items: &mut Vec<Item<'_>>,
-    counts: &mut [Count],
-) -> Result<(), StoreError> {
-    items.sort_unstable_by_key(|item| item.key);
-    let keys: Vec<Uuid> = items.iter().map(|item| item.key).collect();
-    let times: Vec<DateTime<Utc>> = items.iter().map(|item| item.event.timestamp).collect();
+/// Says of each item whether its id is new, and remembers those that are.
+async fn find_new(connection: &mut PgConnection, items: &[Item<'_>]) -> Result<Vec<bool>, StoreError> {
+    let mut ids: Vec<(Uuid, DateTime<Utc>)> = items
+        .iter()
+        .map(|item| (item.key, item.event.timestamp))
+        .collect();
+    ids.sort_unstable();
+    let (keys, times): (Vec<_>, Vec<_>) = ids.into_iter().unzip();
     let new: HashSet<Uuid> = events::claim_keys(connection, &keys, &times)
         .await?
         .into_iter()
         .collect();
-    items.retain(|item| {
-        let count = &mut counts[item.parcel];
-        if new.contains(&item.key) {
-            count.stored += 1;
-            true
-        } else {
-            count.duplicate += 1;
-            false
-        }
-    });
-    // Rows of one device next to each other and in time order: the order they are read in.
-    items.sort_unstable_by(|a, b| {
-        (&a.event.device_id, a.event.timestamp).cmp(&(&b.event.device_id, b.event.timestamp))
-    });
-    Ok(())
+    Ok(items.iter().map(|item| new.contains(&item.key)).collect())
 }
 
 /// Domains of the keyed hashes that tombstones are made of.

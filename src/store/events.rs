@@ -56,29 +56,74 @@ pub enum Load {
     Insert,
 }
 
-/// Writes all `events`; the caller has made sure that none of them is there yet.
-pub async fn insert_batch(
-    connection: &mut PgConnection,
-    events: &[&Event],
+/// Rows on their way into the table.
+pub struct Rows<'a> {
+    events: Vec<&'a Event>,
     load: Load,
-) -> Result<(), StoreError> {
-    match load {
-        Load::Copy => copy(connection, events).await,
-        Load::Insert => insert(connection, events).await,
+    /// The rows in the text format of `COPY`, one after the other; empty for [`Load::Insert`].
+    text: String,
+    /// Where each row's text ends.
+    ends: Vec<usize>,
+}
+
+impl<'a> Rows<'a> {
+    /// Makes the rows' text, which takes some time but no connection.
+    pub fn prepare(events: impl Iterator<Item = &'a Event>, load: Load) -> Self {
+        let events: Vec<&Event> = events.collect();
+        let mut rows = CopyRows::with_capacity(events.len());
+        let mut ends = Vec::with_capacity(events.len());
+        if load == Load::Copy {
+            for event in &events {
+                rows.push(event);
+                ends.push(rows.text.len());
+            }
+        }
+        Self {
+            events,
+            load,
+            text: rows.text,
+            ends,
+        }
+    }
+
+    /// Writes those rows that `wanted` says; the caller has made sure that none of them is there yet.
+    pub async fn insert(&self, connection: &mut PgConnection, wanted: &[bool]) -> Result<(), StoreError> {
+        let all = wanted.iter().all(|wanted| *wanted);
+        match self.load {
+            Load::Copy if all => copy(connection, &self.text).await,
+            Load::Copy => copy(connection, &self.text_of(wanted)).await,
+            Load::Insert => {
+                let events: Vec<&Event> = self
+                    .events
+                    .iter()
+                    .zip(wanted)
+                    .filter_map(|(event, wanted)| wanted.then_some(*event))
+                    .collect();
+                insert(connection, &events).await
+            }
+        }
+    }
+
+    fn text_of(&self, wanted: &[bool]) -> String {
+        let mut text = String::with_capacity(self.text.len());
+        let mut start = 0;
+        for (end, wanted) in self.ends.iter().zip(wanted) {
+            if *wanted {
+                text.push_str(&self.text[start..*end]);
+            }
+            start = *end;
+        }
+        text
     }
 }
 
-async fn copy(connection: &mut PgConnection, events: &[&Event]) -> Result<(), StoreError> {
-    let mut rows = CopyRows::with_capacity(events.len());
-    for event in events {
-        rows.push(event);
-    }
+async fn copy(connection: &mut PgConnection, text: &str) -> Result<(), StoreError> {
     let step = "store.events.copy";
     let mut copy = connection
         .copy_in_raw(COPY_EVENTS)
         .await
         .map_err(StoreError::during(step))?;
-    copy.send(rows.text.as_bytes())
+    copy.send(text.as_bytes())
         .await
         .map_err(StoreError::during(step))?;
     copy.finish().await.map_err(StoreError::during(step))?;
