@@ -149,14 +149,6 @@ impl Service {
             )
         })?;
         let address = listener.local_addr()?;
-        let app = http::router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
-        let stop = closing.clone();
-        let http = tokio::spawn(async move {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await
-        });
-
         let jobs = jobs::jobs(
             pool.clone(),
             queue.clone(),
@@ -170,6 +162,14 @@ impl Service {
                 .await
                 .context("the scheduled jobs cannot be started")?;
         }
+        let app = http::router(state.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        let stop = closing.clone();
+        let http = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .with_graceful_shutdown(stop.cancelled_owned())
+                .await
+        });
+
         watch(&config, progress, options.clock, ending.clone());
         tracing::info!(%address, storage = situation.as_str(), "ready on http://{address}");
         lifecycle::notify_ready(&format!("listening on {address}"));
