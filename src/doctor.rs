@@ -413,12 +413,13 @@ async fn ledger(connection: &mut PgConnection, queue: Option<&Queue>) -> Vec<Fin
         findings.push(Finding::failure(
             subject,
             format!(
-                "the queue {} was replaced by another one when {} of its events were not stored yet (last seen {})",
+                "the queue {} is not read any more, and {} of its events were not stored (last seen {})",
                 lost.epoch,
                 lost.received_seen - lost.settled,
                 lost.seen_at.format("%Y-%m-%d %H:%M:%S UTC")
             ),
-            "find out why Redis came back empty; if its old data directory still exists, start it on that",
+            "if ingest.queue was changed to direct, start once with redis to drain it; if Redis came back empty, \
+             find out why, and start it on its old data directory if that still exists",
         ));
     }
     findings

@@ -45,6 +45,9 @@ const DATABASE_PATIENCE: Duration = Duration::from_secs(60);
 /// A writer that shows no sign of life for this long is stuck, and systemd may restart the service.
 const PROGRESS_PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
+/// How long the end waits for database connections to be given back; everything is stored by then.
+const POOL_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a writer that panicked stays away.
 const WRITER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -254,7 +257,13 @@ impl Service {
             abort.abort();
         }
         self.ending.cancel();
-        self.settler.pool.close().await;
+        // Somebody who stopped reading an export may still hold a connection.
+        if tokio::time::timeout(POOL_PATIENCE, self.settler.pool.close())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some database connections were still in use");
+        }
         tracing::info!("stopped");
         Ok(())
     }

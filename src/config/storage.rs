@@ -21,7 +21,7 @@ section! {
     pub struct Redis in "redis" {
         /// Address of the queue.
         queue_url: String = "redis://127.0.0.1:6379".into(),
-        /// Address of the cache; empty means no cache.
+        /// Address of the cache. Reserved: nothing is cached today.
         cache_url: String = String::new(),
         /// Put before every key, so that several services can share one server.
         key_prefix: String = "customer-journey".into(),

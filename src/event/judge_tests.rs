@@ -249,6 +249,7 @@ fn a_wrong_field_is_named() {
         ("custom_properties", json!([])),
         ("customer_attributes", json!("vip")),
         ("customer_attributes", json!({"x".repeat(65): 1})),
+        ("customer_attributes", json!({"custom": {"x".repeat(65): 1}})),
     ] {
         let expected = (RejectReason::InvalidField, some(name));
         assert_eq!(

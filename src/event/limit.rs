@@ -44,8 +44,14 @@ pub(crate) fn check_attributes(object: &Map<String, Value>) -> Result<(), Refusa
     let Some(attributes) = read_object(object, NAME)? else {
         return Ok(());
     };
+    // The members of a category are attributes themselves.
+    let members = attributes
+        .values()
+        .filter_map(Value::as_object)
+        .flat_map(Map::keys);
     if attributes
         .keys()
+        .chain(members)
         .any(|name| name.chars().nth(ATTRIBUTE_NAME_MAX).is_some())
     {
         return Err(Refusal::invalid(

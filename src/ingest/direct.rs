@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     entry::Entry,
+    poison,
     settle::{Parcel, Settler},
 };
 use crate::store::{Remedy, StoreError, ledger::DIRECT};
@@ -29,7 +30,7 @@ pub enum DirectError {
     Unavailable(#[source] Option<Arc<StoreError>>),
     /// The database refuses this data whenever it is sent.
     #[error("the database cannot hold these events")]
-    Unstorable(#[source] Arc<StoreError>),
+    Unstorable(#[source] Option<Arc<StoreError>>),
 }
 
 type Answer = oneshot::Sender<Result<(), DirectError>>;
@@ -74,12 +75,15 @@ async fn commit_all(settler: Settler, mut receiver: mpsc::Receiver<(Entry, Answe
             events += next.0.events.len();
             batch.push(next);
         }
-        commit(&settler, batch).await;
+        // In a task of its own, so that a panic costs these requests their answer (503), not all later ones.
+        if let Err(error) = tokio::spawn(commit(settler.clone(), batch)).await {
+            tracing::error!(%error, "a direct commit ended unexpectedly");
+        }
     }
 }
 
 /// Commits a batch; when the data is at fault, each entry alone, so that only the guilty one is refused.
-async fn commit(settler: &Settler, batch: Vec<(Entry, Answer)>) {
+async fn commit(settler: Settler, batch: Vec<(Entry, Answer)>) {
     let (parcels, answers): (Vec<Parcel>, Vec<Answer>) = batch
         .into_iter()
         .map(|(entry, answer)| (Parcel { id: None, entry }, answer))
@@ -88,8 +92,7 @@ async fn commit(settler: &Settler, batch: Vec<(Entry, Answer)>) {
         Ok(_) => answers.into_iter().for_each(|answer| drop(answer.send(Ok(())))),
         Err(error) if error.remedy() == Remedy::GiveUp => {
             for (parcel, answer) in parcels.into_iter().zip(answers) {
-                let result = settler.settle(DIRECT, &[parcel]).await;
-                let _ = answer.send(result.map(drop).map_err(refusal));
+                let _ = answer.send(commit_storable(&settler, &parcel).await);
             }
         }
         Err(error) => {
@@ -102,6 +105,22 @@ async fn commit(settler: &Settler, batch: Vec<(Entry, Answer)>) {
     }
 }
 
+/// Commits what the database can hold of one entry; the rest is counted as rejected.
+///
+/// # Errors
+/// [`DirectError::Unstorable`] when it can hold none of its events.
+async fn commit_storable(settler: &Settler, parcel: &Parcel) -> Result<(), DirectError> {
+    let sorted = poison::sort_out(settler, DIRECT, parcel).await.map_err(refusal)?;
+    settler
+        .settle(DIRECT, std::slice::from_ref(&sorted.storable))
+        .await
+        .map_err(refusal)?;
+    if sorted.storable.entry.events.is_empty() && !sorted.unstorable.is_empty() {
+        return Err(DirectError::Unstorable(None));
+    }
+    Ok(())
+}
+
 fn refusal(error: StoreError) -> DirectError {
     match error.remedy() {
         Remedy::GiveUp => {
@@ -109,7 +128,7 @@ fn refusal(error: StoreError) -> DirectError {
                 error = &error as &dyn std::error::Error,
                 "events that cannot be stored"
             );
-            DirectError::Unstorable(Arc::new(error))
+            DirectError::Unstorable(Some(Arc::new(error)))
         }
         Remedy::Retry => DirectError::Unavailable(Some(Arc::new(error))),
     }

@@ -52,7 +52,7 @@ pub struct Audit {
     pub direct: Equation,
     /// Entries the queue should hold but does not (or holds but should not).
     pub entries_missing: i64,
-    /// Earlier queues that disappeared with unsettled events.
+    /// Queues that hold unsettled events and are not read any more: replaced by another one, or switched off.
     pub lost_queues: Vec<LostQueue>,
 }
 
@@ -109,8 +109,7 @@ pub async fn audit(connection: &mut PgConnection, queue: Option<&Queue>) -> Resu
         queue: queued,
         direct,
         entries_missing: counts.entries_counted - counts.entries,
-        // Without a queue to ask, an earlier one is not lost: it may only be switched off.
-        lost_queues: if queue.is_some() { others } else { Vec::new() },
+        lost_queues: others,
     })
 }
 

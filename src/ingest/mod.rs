@@ -8,6 +8,7 @@ pub mod derive;
 pub mod direct;
 pub mod entry;
 pub mod ledger;
+pub mod poison;
 pub mod queue;
 pub mod rebuild;
 pub mod refusals;

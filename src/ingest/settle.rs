@@ -90,6 +90,19 @@ impl Settler {
         Ok(tally)
     }
 
+    /// Does all that settling one parcel would do, and takes it back.
+    ///
+    /// # Errors
+    /// The error that settling it would end with.
+    pub async fn try_out(&self, epoch: Uuid, parcel: &Parcel) -> Result<(), StoreError> {
+        let step = "store.try_out";
+        let mut connection = self.pool.acquire().await.map_err(StoreError::during(step))?;
+        let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
+        self.settle_within(&mut transaction, epoch, std::slice::from_ref(parcel))
+            .await?;
+        transaction.rollback().await.map_err(StoreError::during(step))
+    }
+
     async fn settle_within(
         &self,
         connection: &mut PgConnection,

@@ -4,6 +4,7 @@
 //! entries; after the commit, the entries are known as settled and are only acknowledged again.
 
 use std::{
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -16,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{
-    entry::Entry,
+    entry::{Entry, VERSION},
+    poison,
     queue::{Consumer, Delivery, Queue, QueueError},
-    settle::{Parcel, Settler},
+    settle::{Parcel, Settler, Tally},
 };
 use crate::{
     config::Writer as WriterConfig,
@@ -345,12 +347,75 @@ async fn settle_all(
             Err(error) => {
                 let delivery = &batch.deliveries[range.start];
                 let reason = format!("{error}: {}", error.source);
-                bury(queue, settler, delivery, &reason).await?;
+                settle_storable(
+                    queue,
+                    settler,
+                    batch.epoch,
+                    &batch.parcels[range.start],
+                    delivery,
+                    &reason,
+                    progress,
+                )
+                .await?;
             }
         }
         progress.note(settler);
     }
     Ok(())
+}
+
+/// Settles what can be stored of an entry that cannot be stored whole; the rest goes to the dead letters.
+///
+/// The dead letter is written first: a crash leaves a second copy of it, never none.
+async fn settle_storable(
+    queue: &Queue,
+    settler: &Settler,
+    epoch: Uuid,
+    parcel: &Parcel,
+    delivery: &Delivery,
+    reason: &str,
+    progress: &Progress,
+) -> Result<(), QueueError> {
+    let mut pause = PAUSE_MIN;
+    let sorted = loop {
+        match poison::sort_out(settler, epoch, parcel).await {
+            Ok(sorted) => break sorted,
+            Err(error) => wait(&error, &mut pause).await,
+        }
+    };
+    if !sorted.unstorable.is_empty() {
+        let letter = Entry {
+            received: u32::try_from(sorted.unstorable.len()).unwrap_or(u32::MAX),
+            events: sorted.unstorable,
+            rejected: Vec::new(),
+            ..parcel.entry.clone()
+        };
+        tracing::error!(entry = %delivery.id, reason, events = letter.received, "events that cannot be stored");
+        let letter = Delivery {
+            id: delivery.id,
+            version: VERSION.to_owned(),
+            received: letter.received,
+            payload: letter.encode(),
+        };
+        queue.bury(&letter, reason).await?;
+    }
+    let storable = std::slice::from_ref(&sorted.storable);
+    match settle_patiently(settler, epoch, storable, progress).await {
+        Ok(()) => acknowledge(queue, std::slice::from_ref(delivery)).await,
+        // Not an event is at fault but the entry itself.
+        Err(_) => bury(queue, settler, delivery, reason).await,
+    }
+}
+
+/// Says what went wrong, and pauses; longer each time.
+async fn wait(error: &StoreError, pause: &mut Duration) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        pause_ms = pause.as_millis() as u64,
+        "the store did not take a batch; trying again"
+    );
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(PAUSE_MAX);
 }
 
 /// Tries until it works; returns only errors that trying again cannot mend.
@@ -364,19 +429,29 @@ async fn settle_patiently(
 ) -> Result<(), StoreError> {
     let mut pause = PAUSE_MIN;
     loop {
-        match settler.settle(epoch, parcels).await {
+        match settle_alive(settler, epoch, parcels, progress).await {
             Ok(_) => return Ok(()),
             Err(error) if error.remedy() == Remedy::GiveUp => return Err(error),
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    pause_ms = pause.as_millis() as u64,
-                    "the store did not take a batch; trying again"
-                );
                 progress.note(settler);
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(PAUSE_MAX);
+                wait(&error, &mut pause).await;
             }
+        }
+    }
+}
+
+/// Settles, and shows life meanwhile: waiting for a long erasure is no reason to be restarted.
+async fn settle_alive(
+    settler: &Settler,
+    epoch: Uuid,
+    parcels: &[Parcel],
+    progress: &Progress,
+) -> Result<Tally, StoreError> {
+    let mut settling = pin!(settler.settle(epoch, parcels));
+    loop {
+        tokio::select! {
+            settled = &mut settling => return settled,
+            () = tokio::time::sleep(PAUSE_MAX) => progress.note(settler),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         jobs::{Job, JobContext, Jobs},
     },
     store::{
-        attributes,
+        attributes, erasure,
         ledger::{EntryId, fold_before, prune_samples, prune_settled},
         sessions,
         situation::{self, Situation, drop_after_days},
@@ -119,6 +119,8 @@ fn cutoff(now: DateTime<Utc>, days: u32) -> Option<DateTime<Utc>> {
 /// Removes one piece of old sessions and computes their customers again, in one transaction.
 async fn remove_sessions(connection: &mut PgConnection, before: DateTime<Utc>) -> anyhow::Result<usize> {
     let mut transaction = connection.begin().await?;
+    // An erasure takes the same rows in another order.
+    erasure::lock_shared(&mut transaction).await?;
     let customers = sessions::delete_ended_before(&mut transaction, before, PIECE).await?;
     let removed = customers.len();
     let customers: BTreeSet<_> = customers.into_iter().collect();

@@ -17,7 +17,7 @@ use crate::{
 /// Often enough for an alert within a minute, seldom enough to cost nothing.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Looks around every few seconds until `stop`, and once more then.
+/// Looks around every few seconds until `stop`.
 pub(super) async fn run(pool: PgPool, queue: Option<Arc<Queue>>, clock: Clock, stop: CancellationToken) {
     loop {
         sample(&pool, queue.as_deref(), &clock).await;

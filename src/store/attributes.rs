@@ -38,7 +38,7 @@ pub async fn append(connection: &mut PgConnection, facts: &[Fact]) -> Result<(),
     Ok(())
 }
 
-/// Removes up to `limit` facts older than `before` that a newer one of the same device and name has superseded.
+/// Removes up to `limit` facts older than `before` that a newer one of the same device, life and name has superseded.
 pub async fn prune_superseded(
     connection: &mut PgConnection,
     before: DateTime<Utc>,
@@ -49,7 +49,12 @@ pub async fn prune_superseded(
              SELECT f.ctid FROM attribute_facts f
              WHERE f.occurred_at < $1 AND EXISTS (
                  SELECT 1 FROM attribute_facts n
-                 WHERE n.device_id = f.device_id AND n.name = f.name AND n.occurred_at > f.occurred_at)
+                 WHERE n.device_id = f.device_id AND n.name = f.name AND n.occurred_at > f.occurred_at
+                   AND NOT EXISTS (
+                       SELECT 1 FROM device_lives l
+                       WHERE l.device_id = f.device_id
+                         AND (l.started_at, l.start_event) > (f.occurred_at, f.event_id)
+                         AND l.started_at <= n.occurred_at))
              LIMIT $2)",
     )
     .bind(before)

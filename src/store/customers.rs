@@ -8,17 +8,17 @@ use super::StoreError;
 /// Locks the customers until the transaction ends, making those that are new.
 ///
 /// Recomputing reads sessions that other writers may just be adding for the same person; whoever holds the
-/// row sees everything committed before. `ids` must be sorted and distinct.
-pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
-    sqlx::query(
+/// row sees everything committed before. `ids` must be sorted and distinct. Returns those that are new.
+pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
+    sqlx::query_scalar(
         "INSERT INTO customers (id) SELECT i FROM unnest($1::uuid[]) AS i
-         ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE false",
+         ON CONFLICT (id) DO UPDATE SET id = excluded.id WHERE false
+         RETURNING id",
     )
     .bind(ids)
-    .execute(connection)
+    .fetch_all(connection)
     .await
-    .map_err(StoreError::during("store.customers.lock"))?;
-    Ok(())
+    .map_err(StoreError::during("store.customers.lock"))
 }
 
 /// Recomputes the customers from their sessions; those with none left are removed. The rows must be locked.

@@ -253,7 +253,7 @@ pub async fn settled_since(
     .map_err(StoreError::during("store.ledger.settled_since"))
 }
 
-/// A queue that was replaced by another one before all of its events were settled.
+/// A queue that is not read any more although not all of its events were settled.
 #[derive(Clone, Debug, serde::Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct LostQueue {
     pub epoch: Uuid,

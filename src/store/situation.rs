@@ -200,19 +200,28 @@ async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError>
     run(connection, step, "DELETE FROM rollup_dirty_hours".into()).await
 }
 
-/// A policy as the database has it: `(drop_after or compress_after or start_offset)` as text.
+/// What a policy belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    Events,
+    Aggregate,
+}
+
+/// Returns one setting of a policy as the database has it.
 async fn policy(
     connection: &mut PgConnection,
+    subject: Subject,
     procedure: &str,
     key: &str,
 ) -> Result<Option<String>, StoreError> {
+    // The policies of the aggregate are those of the table it is materialised in.
     sqlx::query_scalar(
-        "SELECT j.config ->> $2 FROM timescaledb_information.jobs j
-         WHERE j.proc_name = $1 AND j.config ? $2
-           AND (j.hypertable_name = 'events' OR $1 = 'policy_refresh_continuous_aggregate')",
+        "SELECT config ->> $2 FROM timescaledb_information.jobs
+         WHERE proc_name = $1 AND config ? $2 AND (hypertable_name = 'events') = $3",
     )
     .bind(procedure)
     .bind(key)
+    .bind(subject == Subject::Events)
     .fetch_optional(connection)
     .await
     .map_err(StoreError::during("store.situation.policy"))
@@ -223,7 +232,7 @@ async fn set_policies(connection: &mut PgConnection, retention: &Retention) -> R
     let step = "store.situation.policies";
     let keep = drop_after_days(retention);
     let wanted = keep.map(|days| format!("{days} days"));
-    if policy(connection, "policy_retention", "drop_after").await? != wanted {
+    if policy(connection, Subject::Events, "policy_retention", "drop_after").await? != wanted {
         run(
             connection,
             step,
@@ -242,7 +251,15 @@ async fn set_policies(connection: &mut PgConnection, retention: &Retention) -> R
 
     let compress =
         (retention.compress_after_days > 0).then(|| format!("{} days", retention.compress_after_days));
-    if policy(connection, "policy_compression", "compress_after").await? != compress {
+    if policy(
+        connection,
+        Subject::Events,
+        "policy_compression",
+        "compress_after",
+    )
+    .await?
+        != compress
+    {
         run(
             connection,
             step,
@@ -266,14 +283,37 @@ async fn set_policies(connection: &mut PgConnection, retention: &Retention) -> R
         }
     }
 
+    let metrics = (retention.metrics_days > 0).then(|| format!("{} days", retention.metrics_days));
+    if policy(connection, Subject::Aggregate, "policy_retention", "drop_after").await? != metrics {
+        run(
+            connection,
+            step,
+            "SELECT remove_retention_policy('events_hourly', if_exists => true)".into(),
+        )
+        .await?;
+        if let Some(days) = &metrics {
+            run(
+                connection,
+                step,
+                format!("SELECT add_retention_policy('events_hourly', interval '{days}')"),
+            )
+            .await?;
+        }
+    }
+
     // Refreshing a range whose events were dropped would empty it: the roll-up outlives them.
     let start = keep.map_or_else(
         || "36500 days".to_owned(),
         |days| format!("{} days", days.max(2) - 1),
     );
-    if policy(connection, "policy_refresh_continuous_aggregate", "start_offset")
-        .await?
-        .as_deref()
+    if policy(
+        connection,
+        Subject::Aggregate,
+        "policy_refresh_continuous_aggregate",
+        "start_offset",
+    )
+    .await?
+    .as_deref()
         != Some(start.as_str())
     {
         run(

@@ -259,11 +259,51 @@ async fn poison_goes_to_the_dead_letters_and_its_neighbours_to_the_store() {
             (&(*version).to_owned(), payload)
         );
     }
-    let samples: i64 = sqlx::query_scalar("SELECT count(*) FROM drop_samples WHERE reason = 'poison'")
-        .fetch_one(&mut connection)
-        .await
-        .expect("the samples can be read");
+    let samples: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM drop_samples WHERE reason IN ('poison', 'unstorable')")
+            .fetch_one(&mut connection)
+            .await
+            .expect("the samples can be read");
     assert_eq!(samples, 6, "each is shown to the operator");
+    app.stop().await;
+    writer.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_cannot_be_stored_costs_none_of_those_it_came_with() {
+    let database = Database::create().await;
+    let app = App::start(&database, |config| config.writer.workers = 0).await;
+    let mut keys = QueueKeys::of(&app.config).await;
+    let mut entry = Entry::decode(VERSION, &unvalidated(|_| {})).expect("it was just written");
+    let good = entry.events.pop().expect("there is one");
+    for n in 0..7 {
+        let title = if n == 4 { "a\0b" } else { "fine" };
+        entry.events.push(Event {
+            event_id: format!("event-{n}"),
+            page_title: Some(title.into()),
+            ..good.clone()
+        });
+    }
+    entry.received = 7;
+    // The queue's counters must know of it, as if a request had brought it.
+    keys.add_raw(VERSION, &entry.encode(), 7).await;
+    app.client.post_kept(&page_view("neighbour", "device")).await;
+
+    let writer = app.start_beside(|config| config.writer.workers = 1).await;
+    let mut connection = database.connect().await;
+    let audit = drained(&mut connection, &app.config).await;
+    assert_eq!((audit.total.stored, audit.total.rejected), (7, 1));
+    assert!(audit.balances(), "{audit:?}");
+    let letters = queue_of(&app.config)
+        .await
+        .dead_letters(10)
+        .await
+        .expect("Redis answers");
+    assert_eq!(letters.len(), 1);
+    let letter = Entry::decode(VERSION, &letters[0].delivery.payload).expect("it is an entry");
+    assert_eq!((letter.received, letters[0].delivery.received), (1, 1));
+    assert_eq!(letter.events[0].event_id, "event-4");
     app.stop().await;
     writer.stop().await;
     database.drop().await;

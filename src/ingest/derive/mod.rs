@@ -78,10 +78,11 @@ pub async fn recompute(connection: &mut PgConnection, changes: &Changes) -> Resu
     if ids.is_empty() {
         return Ok(());
     }
-    customers::lock(connection, &ids).await?;
+    // A person whose row is new may have been here before: the row goes with the last session, facts stay.
+    let made = customers::lock(connection, &ids).await?;
     customers::recompute(connection, &ids).await?;
-    if !changes.attributes.is_empty() {
-        let ids: Vec<Uuid> = changes.attributes.iter().copied().collect();
+    if !changes.attributes.is_empty() || !made.is_empty() {
+        let ids: Vec<Uuid> = changes.attributes.iter().copied().chain(made).collect();
         customers::recompute_attributes(connection, &ids).await?;
     }
     Ok(())

@@ -58,6 +58,7 @@ async fn timescaledb_community_prepared_twice_is_prepared_once() {
         "policy_compression",
         "policy_refresh_continuous_aggregate",
         "policy_retention",
+        "policy_retention",
     ];
     assert_eq!(jobs, expected);
     store.settler.pool.close().await;
@@ -140,47 +141,61 @@ async fn a_compressed_chunk_takes_late_events_and_gives_up_erased_ones() {
 async fn policies_follow_a_changed_configuration() {
     let mut store = open().await;
     let policies =
-        "SELECT concat_ws(' ', proc_name, coalesce(config ->> 'drop_after', config ->> 'compress_after',
+        "SELECT concat_ws(' ', CASE WHEN hypertable_name = 'events' THEN 'events' ELSE 'roll-up' END,
+                           proc_name, coalesce(config ->> 'drop_after', config ->> 'compress_after',
                            config ->> 'start_offset'))
                     FROM timescaledb_information.jobs WHERE proc_name LIKE 'policy%' AND job_id > 999";
     let interval = "SELECT time_interval::text FROM timescaledb_information.dimensions
                     WHERE hypertable_name = 'events'";
-    for (events_days, compress_after_days, chunk_days, expected) in [
+    for (events_days, compress_after_days, chunk_days, metrics_days, expected) in [
         (
             90,
             7,
             7,
+            365,
             &[
-                "policy_compression 7 days",
-                "policy_refresh_continuous_aggregate 91 days",
-                "policy_retention 92 days",
+                "events policy_compression 7 days",
+                "events policy_retention 92 days",
+                "roll-up policy_refresh_continuous_aggregate 91 days",
+                "roll-up policy_retention 365 days",
             ][..],
         ),
         (
             30,
             3,
             1,
+            100,
             &[
-                "policy_compression 3 days",
-                "policy_refresh_continuous_aggregate 31 days",
-                "policy_retention 32 days",
+                "events policy_compression 3 days",
+                "events policy_retention 32 days",
+                "roll-up policy_refresh_continuous_aggregate 31 days",
+                "roll-up policy_retention 100 days",
             ],
         ),
-        (0, 0, 14, &["policy_refresh_continuous_aggregate 36500 days"]),
+        (
+            0,
+            0,
+            14,
+            0,
+            &["roll-up policy_refresh_continuous_aggregate 36500 days"],
+        ),
         (
             400,
             14,
-            7,
+            30,
+            500,
             &[
-                "policy_compression 14 days",
-                "policy_refresh_continuous_aggregate 401 days",
-                "policy_retention 402 days",
+                "events policy_compression 14 days",
+                "events policy_retention 402 days",
+                "roll-up policy_refresh_continuous_aggregate 401 days",
+                "roll-up policy_retention 500 days",
             ],
         ),
     ] {
         store.retention.events_days = events_days;
         store.retention.compress_after_days = compress_after_days;
         store.retention.chunk_days = chunk_days;
+        store.retention.metrics_days = metrics_days;
         store.prepare().await;
         assert_eq!(store.texts(policies).await, expected);
         let days = if chunk_days == 1 {
@@ -211,7 +226,8 @@ async fn the_retention_policy_drops_old_events_and_the_rollup_keeps_their_count(
     ] {
         let id = store
             .number(&format!(
-                "SELECT job_id::bigint FROM timescaledb_information.jobs WHERE proc_name = '{policy}' AND job_id > 999"
+                "SELECT job_id::bigint FROM timescaledb_information.jobs WHERE proc_name = '{policy}' AND job_id > 999
+                 AND (hypertable_name = 'events' OR proc_name = 'policy_refresh_continuous_aggregate')"
             ))
             .await;
         store.run(&format!("CALL run_job({id})")).await;
