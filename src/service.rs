@@ -6,6 +6,8 @@
 
 pub mod jobs;
 mod readiness;
+#[cfg(test)]
+mod retention_tests;
 mod sampler;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};

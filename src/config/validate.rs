@@ -208,6 +208,10 @@ impl Config {
         rules.hold(sessions == 0 || sessions >= events, "retention.sessions_days", || {
             format!("must be 0 or at least retention.events_days ({events}): events without a session belong nowhere")
         });
+        let metrics = retention.metrics_days;
+        rules.hold(metrics == 0 || metrics >= events, "retention.metrics_days", || {
+            format!("must be 0 or at least retention.events_days ({events}): a roll-up of events that are there would be made again")
+        });
         let longest = self.session.length_max_hours.div_ceil(24);
         rules.hold(longest <= events, "retention.events_days", || {
             format!(

@@ -117,7 +117,10 @@ fn cutoff(now: DateTime<Utc>, days: u32) -> Option<DateTime<Utc>> {
 }
 
 /// Removes one piece of old sessions and computes their customers again, in one transaction.
-async fn remove_sessions(connection: &mut PgConnection, before: DateTime<Utc>) -> anyhow::Result<usize> {
+pub(super) async fn remove_sessions(
+    connection: &mut PgConnection,
+    before: DateTime<Utc>,
+) -> anyhow::Result<usize> {
     let mut transaction = connection.begin().await?;
     // An erasure takes the same rows in another order.
     erasure::lock_shared(&mut transaction).await?;
