@@ -36,7 +36,7 @@ section! {
     /// The writer: queue to store.
     pub struct Writer in "writer" {
         /// Writers in this process; 0 makes it an ingest-only node.
-        workers: usize = 1,
+        workers: usize = 2,
         /// Events committed in one transaction, about.
         batch_events: usize = 5000 => "events",
         /// Time an entry may stay with a silent writer before another one claims it.
