@@ -462,6 +462,44 @@ async fn erasing_a_user_takes_the_name_from_devices_that_were_unmerged(pool: PgP
     assert!(is_clean(&settler).await);
 }
 
+/// Has PostgreSQL take back the first `times` transactions that write to the audit log.
+async fn take_back(pool: &PgPool, times: i32) {
+    let statements = format!(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION take_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('attempts') <= {times} THEN RAISE 'met another' USING ERRCODE = '40P01'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER take_back BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION take_back()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn an_erasure_that_meets_a_deadlock_is_tried_again(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    settle(&settler, ann()).await;
+    take_back(&pool, 3).await;
+    let erasure = rights(&settler).erase("ann", "test").await.unwrap();
+    assert_eq!(erasure.rows.events, 5);
+    let left = rows(&pool, &ALL).await;
+    assert_eq!((left["events"].len(), left["audit_log"].len()), (0, 1));
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn an_erasure_that_meets_nothing_but_deadlocks_fails_and_changes_nothing(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    settle(&settler, ann()).await;
+    let before = rows(&pool, &ALL).await;
+    take_back(&pool, 4).await;
+    let failed = rights(&settler).erase("ann", "test").await;
+    assert!(matches!(failed, Err(RightsError::Store(_))));
+    assert_eq!(rows(&pool, &ALL).await, before);
+}
+
 /// Every word that only events naming Ann on the device had.
 fn assert_no_trace(left: &BTreeMap<&'static str, Vec<Value>>, words: &[&str]) {
     let text = format!("{left:?}");
