@@ -9,6 +9,7 @@ use axum::{
 };
 use futures_util::stream;
 use serde::Deserialize;
+use tracing::Instrument as _;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -124,9 +125,26 @@ async fn erase_person(
     let erasure = if query.preview {
         rights.preview(&reference).await?
     } else {
-        rights.erase(&reference, &actor(&access.key)).await?
+        erase_to_the_end(rights.clone(), reference, actor(&access.key)).await?
     };
     Ok(Json(erasure))
+}
+
+/// Erases on a task of its own: a client that goes away, or a request that took its time, does not take back
+/// what has been done so far. The audit log tells that it ended.
+async fn erase_to_the_end(rights: Rights, reference: String, actor: String) -> Result<Erasure, RightsError> {
+    let work = async move {
+        let done = rights.erase(&reference, &actor).await;
+        // Perhaps nobody waits for the answer any more.
+        if let Err(error @ (RightsError::Store(_) | RightsError::Queue(_))) = &done {
+            tracing::error!(error = error as &dyn std::error::Error, "an erasure failed");
+        }
+        done
+    };
+    match tokio::spawn(work.in_current_span()).await {
+        Ok(done) => done,
+        Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+    }
 }
 
 /// Undo a merge

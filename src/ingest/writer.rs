@@ -25,7 +25,8 @@ use super::{
 use crate::{
     config::Writer as WriterConfig,
     ops::metrics as metric,
-    store::{Remedy, StoreError, ledger::EntryId},
+    rights,
+    store::{Remedy, StoreError, erasure, ledger::EntryId},
 };
 
 /// How long a writer waits on an empty queue before it looks around.
@@ -468,7 +469,18 @@ async fn acknowledge(queue: &Queue, deliveries: &[Delivery]) -> Result<(), Queue
 /// Moves a poison entry to the dead letters: first the copy, then the ledger, then the acknowledgement.
 async fn bury(queue: &Queue, settler: &Settler, delivery: &Delivery, reason: &str) -> Result<(), QueueError> {
     tracing::error!(entry = %delivery.id, reason, "a queue entry moves to the dead letters");
-    queue.bury(delivery, reason).await?;
+    let mut pause = PAUSE_MIN;
+    loop {
+        match copy_to_dead(queue, settler, delivery, reason).await {
+            Ok(copied) => break copied?,
+            Err(error) => tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a dead letter waits for the store to say who was erased"
+            ),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
     let epoch = queue
         .epoch()
         .await?
@@ -488,8 +500,126 @@ async fn bury(queue: &Queue, settler: &Settler, delivery: &Delivery, reason: &st
     acknowledge(queue, std::slice::from_ref(delivery)).await
 }
 
+/// Copies an entry to the dead letters without what was erased while it waited.
+///
+/// An erasure comes either before, and its tombstones are found, or after, and finds the letter.
+async fn copy_to_dead(
+    queue: &Queue,
+    settler: &Settler,
+    delivery: &Delivery,
+    reason: &str,
+) -> Result<Result<(), QueueError>, StoreError> {
+    let mut transaction = settler
+        .pool
+        .begin()
+        .await
+        .map_err(StoreError::during("store.bury"))?;
+    erasure::lock_shared(&mut transaction).await?;
+    // The ledger still counts all of the entry as rejected; the letter counts what it holds.
+    let copied = match rights::without_erased(&mut transaction, &settler.hasher, delivery).await? {
+        Some(letter) => queue.bury(&letter, reason).await,
+        None => Ok(()),
+    };
+    // Nothing was written: the transaction only held the lock.
+    drop(transaction);
+    Ok(copied)
+}
+
 fn observe(parcels: &[Parcel], started: Instant) {
     let events: usize = parcels.iter().map(|parcel| parcel.entry.events.len()).sum();
     metrics::histogram!(metric::WRITER_BATCH_EVENTS).record(events as f64);
     metrics::histogram!(metric::WRITER_BATCH_SECONDS).record(started.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::{
+        ingest::{
+            ledger::audit,
+            testing::{self, event, event_of},
+        },
+        rights::Rights,
+    };
+
+    /// Puts events on a queue and has a writer take them until nothing waits any more.
+    async fn write_out(queue: &Arc<Queue>, settler: &Settler) {
+        let stop = CancellationToken::new();
+        stop.cancel();
+        run(
+            queue.clone(),
+            settler.clone(),
+            WriterConfig::default(),
+            Arc::default(),
+            stop,
+        )
+        .await;
+        assert_eq!(queue.counts().await.unwrap().unacknowledged, 0);
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn who_is_erased_while_an_entry_waits_is_not_in_its_dead_letter(pool: PgPool) {
+        let settler = testing::settler(&pool).await;
+        let config = crate::config::Redis {
+            queue_url: std::env::var("REDIS_URL").expect("REDIS_URL names the Redis for tests"),
+            key_prefix: format!("test-{}", Uuid::now_v7()),
+            ..crate::config::Redis::default()
+        };
+        let queue = Arc::new(Queue::open(&config, 1000).await.unwrap());
+        let rights = Rights {
+            pool: pool.clone(),
+            situation: settler.situation,
+            rules: settler.rules.clone(),
+            hasher: settler.hasher.clone(),
+            queue: Some(queue.clone()),
+            clock: settler.clock.clone(),
+            events_days: None,
+        };
+        testing::settle(&settler, vec![event_of("a1", 0, "identify", "ann")]).await;
+        // PostgreSQL's text holds no NUL.
+        let unstorable = |device: &str| {
+            let mut event = event(device, 5, "click");
+            event.page_title = Some("a\0b".into());
+            event
+        };
+        let mut late = event("a1", 3, "click");
+        late.timestamp = testing::now() + TimeDelta::days(1);
+        let mixed = vec![
+            event_of("a1", 1, "purchase", "ann"),
+            event("a1", 2, "click"),
+            late,
+            event("n1", 4, "click"),
+            unstorable("n1"),
+        ];
+        queue.add(&testing::entry(mixed)).await.unwrap();
+        rights.erase("ann", "test").await.unwrap();
+        queue.add(&testing::entry(vec![unstorable("n2")])).await.unwrap();
+        write_out(&queue, &settler).await;
+
+        let letters = queue.dead_letters(10).await.unwrap();
+        let held: Vec<(u32, Vec<String>)> = letters
+            .iter()
+            .map(|letter| {
+                let entry = Entry::decode(&letter.delivery.version, &letter.delivery.payload).unwrap();
+                assert_eq!(entry.received, letter.delivery.received);
+                let ids = entry.events.into_iter().map(|event| event.event_id);
+                (entry.received, ids.collect())
+            })
+            .collect();
+        let ids = ["a1/00003/click", "n1/00004/click", "n1/00005/click"].map(String::from);
+        assert_eq!(held, [(3, ids.to_vec()), (1, vec!["n2/00005/click".into()])]);
+        let counts = queue.counts().await.unwrap();
+        assert_eq!(counts.received, 6, "{counts:?}");
+
+        // Back on the queue, the letter counts what it holds, and the sums still hold.
+        queue.revive(&letters[0]).await.unwrap();
+        write_out(&queue, &settler).await;
+        assert_eq!(queue.counts().await.unwrap().received, 9);
+        let mut connection = pool.acquire().await.unwrap();
+        let audit = audit(&mut connection, Some(&queue)).await.unwrap();
+        assert!(audit.balances(), "{audit:?}");
+    }
 }

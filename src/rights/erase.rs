@@ -17,7 +17,7 @@ use sqlx::{Connection, PgConnection};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Person, Removed, Rights, RightsError, find_person, queue, remove::Removal};
+use super::{Person, Removed, Rights, RightsError, find_person, patiently, queue, remove::Removal};
 use crate::{
     ingest::settle::{ERASED_DEVICE, ERASED_USER},
     store::{
@@ -64,7 +64,7 @@ impl Rights {
     /// # Errors
     /// [`RightsError`]; nothing has changed in the store then.
     pub async fn erase(&self, reference: &str, actor: &str) -> Result<Erasure, RightsError> {
-        self.run(reference, Some(actor)).await
+        patiently(|| self.run(reference, Some(actor))).await
     }
 
     /// Says what [`Rights::erase`] would take away: does it, and takes it back.
@@ -72,7 +72,7 @@ impl Rights {
     /// # Errors
     /// [`RightsError`].
     pub async fn preview(&self, reference: &str) -> Result<Erasure, RightsError> {
-        self.run(reference, None).await
+        patiently(|| self.run(reference, None)).await
     }
 
     async fn run(&self, reference: &str, actor: Option<&str>) -> Result<Erasure, RightsError> {

@@ -17,7 +17,7 @@ mod unmerge;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sqlx::PgPool;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 pub use erase::{Erasure, QueueErasure};
 pub use export::{Chunks, ExportError};
 pub use person::{Person, find_person};
+pub(crate) use queue::without_erased;
 pub use remove::Removed;
 pub use replay::Replay;
 pub use unmerge::Unmerged;
@@ -67,4 +68,42 @@ pub enum RightsError {
     Queue(#[from] QueueError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// How often work is tried that PostgreSQL took back because of somebody else's, and the pause in between.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_millis(200);
+
+impl RightsError {
+    /// Whether PostgreSQL took the transaction back for the sake of another: a deadlock or a failed
+    /// serialisation. SQLSTATE class 40; source: PostgreSQL manual, appendix A.
+    fn is_rollback(&self) -> bool {
+        let Self::Store(error) = self else { return false };
+        error
+            .source
+            .as_database_error()
+            .and_then(|error| error.code())
+            .is_some_and(|code| code.starts_with("40"))
+    }
+}
+
+/// Does the work, again when it met another's in PostgreSQL; each time is a transaction of its own.
+async fn patiently<T, Work>(mut work: impl FnMut() -> Work) -> Result<T, RightsError>
+where
+    Work: Future<Output = Result<T, RightsError>>,
+{
+    for attempt in 1..ATTEMPTS {
+        match work().await {
+            Err(error) if error.is_rollback() => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    attempt,
+                    "PostgreSQL took a change of people's data back; trying again"
+                );
+                tokio::time::sleep(PAUSE * attempt).await;
+            }
+            done => return done,
+        }
+    }
+    work().await
 }

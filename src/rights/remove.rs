@@ -17,7 +17,7 @@ use crate::{
     session::{Life, OrderKey, Rules},
     store::{
         StoreError, devices, events, sessions,
-        span::{self, Span, Trace},
+        span::{self, EARLIEST, Span, Trace},
     },
 };
 
@@ -102,22 +102,77 @@ impl<'a> Removal<'a> {
         spans: &[&Span],
     ) -> Result<(), StoreError> {
         devices::lock(connection, &[device_id], self.now).await?;
+        let sessions_before = span::count_sessions(connection, device_id).await?;
+        let is_whole = derive::is_whole(connection, device_id).await?;
         for span in spans {
             let gone = span::delete_events(connection, span).await?;
-            self.forget(connection, gone).await?;
+            self.forget(connection, &gone).await?;
             self.removed.attribute_facts += span::delete_facts(connection, span).await?;
         }
+        let mut torn = Vec::new();
         if let Some((user, until)) = self.user {
-            let gone = span::delete_events_naming(connection, device_id, user, until).await?;
-            self.forget(connection, gone).await?;
+            torn = span::delete_events_naming(connection, device_id, user, until).await?;
+            self.forget(connection, &torn).await?;
             self.removed.attribute_facts +=
                 span::delete_facts_naming(connection, device_id, user, until).await?;
         }
-        let left = self.remove_lives(connection, device_id, spans).await?;
-        self.settle_rest(connection, device_id, left).await
+        if !torn.is_empty() {
+            self.keep_apart(connection, device_id, &torn).await?;
+        }
+        let mut left = self.remove_lives(connection, device_id, spans).await?;
+        if let Some(first) = torn.iter().map(|trace| trace.timestamp).min() {
+            let from = if is_whole { EARLIEST } else { first };
+            left = self.tear(connection, device_id, left, from).await?;
+        }
+        self.settle_rest(connection, device_id, left).await?;
+        let sessions_after = span::count_sessions(connection, device_id).await?;
+        self.removed.sessions += sessions_before.saturating_sub(sessions_after);
+        Ok(())
     }
 
-    async fn forget(&mut self, connection: &mut PgConnection, gone: Vec<Trace>) -> Result<(), StoreError> {
+    /// Leaves a break where a life began at, or after, an event that went: it may have been what kept two
+    /// people apart, a logout for example.
+    async fn keep_apart(
+        &mut self,
+        connection: &mut PgConnection,
+        device_id: &str,
+        torn: &[Trace],
+    ) -> Result<(), StoreError> {
+        let lives = devices::lives(connection, device_id).await?;
+        for (before, life) in lives.iter().zip(lives.iter().skip(1)) {
+            let between = before.started_at..=life.started_at;
+            if torn.iter().any(|trace| between.contains(&trace.timestamp)) {
+                devices::add_break(connection, device_id, &start_of(life)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the sessions and lives that events from `from` on may have made, for what remains to make
+    /// them anew; returns the earlier lives.
+    ///
+    /// Of a session that began before retention's cut nobody can tell what the events that went were in it:
+    /// it goes as a whole.
+    async fn tear(
+        &mut self,
+        connection: &mut PgConnection,
+        device_id: &str,
+        lives: Vec<Life>,
+        from: DateTime<Utc>,
+    ) -> Result<Vec<Life>, StoreError> {
+        span::delete_sessions_ended_from(connection, device_id, from).await?;
+        let (earlier, torn): (Vec<Life>, Vec<Life>) =
+            lives.into_iter().partition(|life| life.started_at < from);
+        if let Some(first) = torn.first() {
+            devices::delete_lives_from(connection, device_id, first.life).await?;
+        }
+        let owners = torn.iter().map(|life| life.customer_id);
+        self.changes.customers.extend(owners.clone());
+        self.changes.attributes.extend(owners);
+        Ok(earlier)
+    }
+
+    async fn forget(&mut self, connection: &mut PgConnection, gone: &[Trace]) -> Result<(), StoreError> {
         let keys: Vec<Uuid> = gone.iter().map(|trace| event_key(&trace.event_id)).collect();
         self.removed.events += gone.len() as u64;
         self.removed.event_keys += span::delete_keys(connection, &keys).await?;
@@ -143,7 +198,7 @@ impl<'a> Removal<'a> {
             return Ok(left);
         }
         let numbers: Vec<i32> = gone.iter().map(|life| life.life).collect();
-        self.removed.sessions += span::delete_sessions_of_lives(connection, device_id, &numbers).await?;
+        span::delete_sessions_of_lives(connection, device_id, &numbers).await?;
         self.removed.device_lives += gone.len() as u64;
         devices::delete_lives_from(connection, device_id, 0).await?;
         for life in &gone {
@@ -184,6 +239,8 @@ impl<'a> Removal<'a> {
         devices::save_lives(connection, &lives).await?;
         // What the user's name stood on may have been part of another's life.
         let owners = lives.iter().map(|life| life.life.customer_id);
+        // A session of theirs may have gone without another in its place.
+        self.changes.customers.extend(owners.clone());
         self.changes.attributes.extend(owners);
         if has_events {
             let changes = derive::rederive(connection, device_id, self.rules, self.now).await?;

@@ -7,7 +7,9 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use super::{Removed, Rights, RightsError, erase::remove_person, person::find_user, remove::Removal};
+use super::{
+    Removed, Rights, RightsError, erase::remove_person, patiently, person::find_user, remove::Removal,
+};
 use crate::{
     ingest::settle::{ERASED_DEVICE, ERASED_USER},
     store::{
@@ -51,6 +53,10 @@ impl Rights {
     /// # Errors
     /// [`RightsError::Store`]; nothing has changed then.
     pub async fn replay_tombstones(&self, more: &[Tombstone], actor: &str) -> Result<Replay, RightsError> {
+        patiently(|| self.replay(more, actor)).await
+    }
+
+    async fn replay(&self, more: &[Tombstone], actor: &str) -> Result<Replay, RightsError> {
         let step = "store.replay_tombstones";
         let mut connection = self.pool.acquire().await.map_err(StoreError::during(step))?;
         let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;

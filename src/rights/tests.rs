@@ -462,6 +462,160 @@ async fn erasing_a_user_takes_the_name_from_devices_that_were_unmerged(pool: PgP
     assert!(is_clean(&settler).await);
 }
 
+/// Has PostgreSQL take back the first `times` transactions that write to the audit log.
+async fn take_back(pool: &PgPool, times: i32) {
+    let statements = format!(
+        "CREATE SEQUENCE attempts;
+         CREATE FUNCTION take_back() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('attempts') <= {times} THEN RAISE 'met another' USING ERRCODE = '40P01'; END IF;
+             RETURN NEW;
+         END $$;
+         CREATE TRIGGER take_back BEFORE INSERT ON audit_log FOR EACH ROW EXECUTE FUNCTION take_back()"
+    );
+    sqlx::raw_sql(AssertSqlSafe(statements))
+        .execute(pool)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn an_erasure_that_meets_a_deadlock_is_tried_again(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    settle(&settler, ann()).await;
+    take_back(&pool, 3).await;
+    let erasure = rights(&settler).erase("ann", "test").await.unwrap();
+    assert_eq!(erasure.rows.events, 5);
+    let left = rows(&pool, &ALL).await;
+    assert_eq!((left["events"].len(), left["audit_log"].len()), (0, 1));
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn an_erasure_that_meets_nothing_but_deadlocks_fails_and_changes_nothing(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    settle(&settler, ann()).await;
+    let before = rows(&pool, &ALL).await;
+    take_back(&pool, 4).await;
+    let failed = rights(&settler).erase("ann", "test").await;
+    assert!(matches!(failed, Err(RightsError::Store(_))));
+    assert_eq!(rows(&pool, &ALL).await, before);
+}
+
+/// Every word that only events naming Ann on the device had.
+fn assert_no_trace(left: &BTreeMap<&'static str, Vec<Value>>, words: &[&str]) {
+    let text = format!("{left:?}");
+    for word in words {
+        assert!(!text.contains(word), "{word} in {left:#?}");
+    }
+}
+
+/// Events that all name Ann, with an order of hers; the device was taken from her before the erasure.
+fn named() -> Vec<Event> {
+    let mut order = event_of("a2", 3, "purchase", "ann");
+    order.order_id = Some("order-of-ann".into());
+    order.page_path = Some("/page-of-ann".into());
+    let mut landing = event_of("a2", 0, "identify", "ann");
+    landing.page_path = Some("/landing-of-ann".into());
+    vec![landing, order]
+}
+
+const NAMED_WORDS: [&str; 6] = [
+    "order-of-ann",
+    "/page-of-ann",
+    "/landing-of-ann",
+    "a2/00000",
+    "a2/00003",
+    "\"ann\"",
+];
+
+async fn unmerged_and_erased(settler: &Settler, rights: &Rights) -> BTreeMap<&'static str, Vec<Value>> {
+    settler.clock.advance(TimeDelta::seconds(1));
+    rights.unmerge("ann", "a2", "not hers", "test").await.unwrap();
+    let preview = rights.preview("ann").await.unwrap();
+    let erasure = rights.erase("ann", "test").await.unwrap();
+    assert_eq!(erasure.rows, preview.rows);
+    rows(&settler.pool, &ALL).await
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn erasing_a_user_whose_event_began_an_unmerged_device_leaves_none_of_its_sessions(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let rights = rights(&settler);
+    let rest = vec![event("a2", 10, "page_view"), event("a2", 300, "page_view")];
+    settle(&settler, rest.clone()).await;
+    let tables = ["sessions", "customers", "device_lives", "devices"];
+    let without = rows(&pool, &tables).await;
+    testing::empty(&pool).await;
+
+    settle(&settler, [named(), rest].concat()).await;
+    let left = unmerged_and_erased(&settler, &rights).await;
+    assert_no_trace(&left, &NAMED_WORDS);
+    assert_eq!(rows(&pool, &tables).await, without);
+    assert!(is_clean(&settler).await);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn erasing_a_user_who_sent_all_of_an_unmerged_device_removes_the_device(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let rights = rights(&settler);
+    settle(&settler, named()).await;
+    let mut left = unmerged_and_erased(&settler, &rights).await;
+    assert_eq!(left.remove("audit_log").unwrap().len(), 2);
+    assert!(left.values().all(Vec::is_empty), "{left:#?}");
+    assert!(is_clean(&settler).await);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn erasing_a_user_from_an_unmerged_device_spares_what_retention_left_of_before(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let rights = rights(&settler);
+    let mut old = event("a2", -3000, "page_view");
+    old.page_path = Some("/dropped".into());
+    let mut logout = event("a2", 4, "logout");
+    logout.user_id = Some("ann".into());
+    let rest = vec![
+        logout,
+        event("a2", 10, "page_view"),
+        event("a2", 300, "page_view"),
+    ];
+    settle(&settler, [vec![old], named(), rest].concat()).await;
+    sqlx::query("DELETE FROM events WHERE page_path = '/dropped'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let before = owners(&pool).await;
+    assert_eq!(before.len(), 2);
+    let left = unmerged_and_erased(&settler, &rights).await;
+    assert_no_trace(&left, &NAMED_WORDS);
+    let paths: Vec<&Value> = left["sessions"].iter().map(|row| &row["landing_page"]).collect();
+    assert_eq!(paths.len(), 3, "{paths:?}");
+    assert_eq!(
+        owners(&pool).await["a2/00010/page_view"],
+        before["a2/00010/page_view"],
+        "the logout that went still parts the two lives"
+    );
+    assert_eq!(owners(&pool).await.len(), 2);
+    assert!(is_clean(&settler).await);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn erasing_all_that_retention_left_of_an_unmerged_device_leaves_what_was_before(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let rights = rights(&settler);
+    settle(
+        &settler,
+        [vec![event("a2", -3000, "page_view")], named()].concat(),
+    )
+    .await;
+    sqlx::query("DELETE FROM events WHERE user_id IS NULL")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let left = unmerged_and_erased(&settler, &rights).await;
+    assert_no_trace(&left, &NAMED_WORDS);
+    assert_eq!((left["events"].len(), left["sessions"].len()), (0, 1));
+    assert!(is_clean(&settler).await);
+}
+
 #[sqlx::test(migrations = "./migrations")]
 async fn an_unmerge_undoes_a_claim_whose_events_retention_has_dropped(pool: PgPool) {
     let settler = testing::settler(&pool).await;

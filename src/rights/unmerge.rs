@@ -8,7 +8,7 @@ use sqlx::Connection;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::{Rights, RightsError, find_person};
+use super::{Rights, RightsError, find_person, patiently};
 use crate::{
     ingest::derive,
     session::customer_id_of_life,
@@ -37,6 +37,16 @@ impl Rights {
     /// # Errors
     /// [`RightsError`]; nothing has changed then.
     pub async fn unmerge(
+        &self,
+        reference: &str,
+        device_id: &str,
+        reason: &str,
+        actor: &str,
+    ) -> Result<Unmerged, RightsError> {
+        patiently(|| self.take_back(reference, device_id, reason, actor)).await
+    }
+
+    async fn take_back(
         &self,
         reference: &str,
         device_id: &str,

@@ -435,19 +435,44 @@ pub async fn delete_identity_of_device(
     Ok(done.rows_affected())
 }
 
-/// Deletes the sessions of these lives of a device. Returns how many.
+/// Deletes the sessions of these lives of a device.
 pub async fn delete_sessions_of_lives(
     connection: &mut PgConnection,
     device_id: &str,
     lives: &[i32],
-) -> Result<u64, StoreError> {
-    let done = sqlx::query("DELETE FROM sessions WHERE device_id = $1 AND life = ANY($2)")
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM sessions WHERE device_id = $1 AND life = ANY($2)")
         .bind(device_id)
         .bind(lives)
         .execute(connection)
         .await
         .map_err(StoreError::during("store.span.delete_sessions_of_lives"))?;
-    Ok(done.rows_affected())
+    Ok(())
+}
+
+/// Deletes the sessions of a device that ended at `from` or later.
+pub async fn delete_sessions_ended_from(
+    connection: &mut PgConnection,
+    device_id: &str,
+    from: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM sessions WHERE device_id = $1 AND ended_at >= $2")
+        .bind(device_id)
+        .bind(from)
+        .execute(connection)
+        .await
+        .map_err(StoreError::during("store.span.delete_sessions_ended_from"))?;
+    Ok(())
+}
+
+/// Returns how many sessions a device has.
+pub async fn count_sessions(connection: &mut PgConnection, device_id: &str) -> Result<u64, StoreError> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM sessions WHERE device_id = $1")
+        .bind(device_id)
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::during("store.span.count_sessions"))?;
+    Ok(count.unsigned_abs())
 }
 
 /// Gives the sessions of a device new numbers of lives, `to[i]` for `from[i]`.

@@ -1,5 +1,7 @@
 //! People's rights over HTTP: who may, and what is answered.
 
+use std::time::Duration;
+
 use super::*;
 use crate::{
     ingest::testing::{self, event_of},
@@ -104,4 +106,34 @@ async fn a_reference_that_names_nobody_or_several_is_said_so(pool: PgPool) {
         let answer = send(&app, Method::POST, "/api/v1/customers/ann/unmerge", &admin, body).await;
         assert_eq!(problem_code(answer, status).await, code);
     }
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn an_erasure_outlives_its_request(pool: PgPool) {
+    let (app, state) = with_people(pool).await;
+    let erase = key(&state, Scope::Erase).await;
+    // A writer at work, for which the erasure waits.
+    let mut writer = state.pool.begin().await.unwrap();
+    crate::store::erasure::lock_shared(&mut writer).await.unwrap();
+    let asked = send(&app, Method::DELETE, "/api/v1/customers/ann", &erase, "");
+    tokio::time::timeout(Duration::from_millis(500), asked)
+        .await
+        .expect_err("the erasure waits for the writer");
+    drop(writer);
+
+    let erased = async {
+        while sqlx::query("SELECT 1 FROM audit_log WHERE action = 'erase'")
+            .fetch_optional(&state.pool)
+            .await
+            .unwrap()
+            .is_none()
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), erased)
+        .await
+        .expect("the erasure ends without its request");
+    let answer = send(&app, Method::DELETE, "/api/v1/customers/ann", &erase, "").await;
+    assert_eq!(problem_code(answer, 404).await, "not_found");
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::{Changes, claims_of, lives_of, state_of};
 use crate::{
     session::{Derived, Life, OrderKey, Rules, Session, SessionEvent, Timeline},
-    store::{StoreError, devices, events, identity, sessions},
+    store::{StoreError, devices, events, identity, sessions, span::EARLIEST},
 };
 
 /// Derives one device again from all of its stored events, and writes what differs.
@@ -86,6 +86,19 @@ pub async fn rederive(
     Ok(changes)
 }
 
+/// Whether the stored events of a device are all that its lives were made of: retention has dropped none.
+pub async fn is_whole(connection: &mut PgConnection, device_id: &str) -> Result<bool, StoreError> {
+    let Some(first_event) = events::oldest_of_device(connection, device_id).await? else {
+        return Ok(false);
+    };
+    let lives = devices::lives(connection, device_id).await?;
+    Ok(reaches_back_to(&lives, first_event))
+}
+
+fn reaches_back_to(lives: &[Life], first_event: DateTime<Utc>) -> bool {
+    lives.first().is_none_or(|life| life.started_at >= first_event)
+}
+
 /// From where a device's history is derived again.
 struct Start {
     /// Events after this are read.
@@ -109,12 +122,12 @@ impl Start {
         let just_before = first_event - TimeDelta::microseconds(1);
         let whole = Self {
             after: just_before,
-            sessions_from: DateTime::<Utc>::MIN_UTC.max(DateTime::UNIX_EPOCH),
+            sessions_from: EARLIEST,
             resumed: None,
             next_life_start: None,
             taken: HashSet::new(),
         };
-        if lives.first().is_none_or(|life| life.started_at >= first_event) {
+        if reaches_back_to(lives, first_event) {
             return Ok(whole);
         }
         let straddling = sessions::last_before(connection, device_id, first_event).await?;

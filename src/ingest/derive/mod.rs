@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use self::{
     extend::{Extension, Plan},
-    history::rederive,
+    history::{is_whole, rederive},
 };
 use crate::{
     event::Event,
