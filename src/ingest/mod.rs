@@ -7,6 +7,7 @@ pub mod body;
 pub mod derive;
 pub mod direct;
 pub mod entry;
+pub(crate) mod erased;
 pub mod ledger;
 pub mod poison;
 pub mod queue;

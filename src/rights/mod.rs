@@ -25,7 +25,6 @@ use uuid::Uuid;
 pub use erase::{Erasure, QueueErasure};
 pub use export::{Chunks, ExportError};
 pub use person::{Person, find_person};
-pub(crate) use queue::without_erased;
 pub use remove::Removed;
 pub use replay::Replay;
 pub use unmerge::Unmerged;

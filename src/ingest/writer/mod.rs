@@ -3,8 +3,10 @@
 //! A writer may die at any point. Before the commit, nothing has happened and another writer claims its
 //! entries; after the commit, the entries are known as settled and are only acknowledged again.
 
+mod burial;
+mod settling;
+
 use std::{
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -16,18 +18,13 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use self::{burial::bury, settling::settle_all};
 use super::{
-    entry::{Entry, VERSION},
-    poison,
+    entry::Entry,
     queue::{Consumer, Delivery, Queue, QueueError},
-    settle::{Parcel, Settler, Tally},
+    settle::{Parcel, Settler},
 };
-use crate::{
-    config::Writer as WriterConfig,
-    ops::metrics as metric,
-    rights,
-    store::{Remedy, StoreError, erasure, ledger::EntryId},
-};
+use crate::{config::Writer as WriterConfig, store::ledger::EntryId};
 
 /// How long a writer waits on an empty queue before it looks around.
 const BLOCK: Duration = Duration::from_millis(500);
@@ -322,213 +319,6 @@ async fn unpack(
         }
     }
     Ok((!batch.parcels.is_empty()).then_some(batch))
-}
-
-/// Settles a batch however long it takes, halving it while the data is at fault.
-async fn settle_all(
-    queue: &Queue,
-    settler: &Settler,
-    batch: &Batch,
-    progress: &Progress,
-) -> Result<(), QueueError> {
-    let mut ranges = vec![(0, batch.parcels.len())];
-    while let Some((start, end)) = ranges.pop() {
-        let range = start..end;
-        let started = Instant::now();
-        match settle_patiently(settler, batch.epoch, &batch.parcels[range.clone()], progress).await {
-            Ok(()) => {
-                observe(&batch.parcels[range.clone()], started);
-                acknowledge(queue, &batch.deliveries[range]).await?;
-            }
-            Err(_) if range.len() > 1 => {
-                let middle = range.start + range.len() / 2;
-                ranges.push((middle, range.end));
-                ranges.push((range.start, middle));
-            }
-            Err(error) => {
-                let delivery = &batch.deliveries[range.start];
-                let reason = format!("{error}: {}", error.source);
-                settle_storable(
-                    queue,
-                    settler,
-                    batch.epoch,
-                    &batch.parcels[range.start],
-                    delivery,
-                    &reason,
-                    progress,
-                )
-                .await?;
-            }
-        }
-        progress.note(settler);
-    }
-    Ok(())
-}
-
-/// Settles what can be stored of an entry that cannot be stored whole; the rest goes to the dead letters.
-///
-/// The dead letter is written first: a crash leaves a second copy of it, never none.
-async fn settle_storable(
-    queue: &Queue,
-    settler: &Settler,
-    epoch: Uuid,
-    parcel: &Parcel,
-    delivery: &Delivery,
-    reason: &str,
-    progress: &Progress,
-) -> Result<(), QueueError> {
-    let mut pause = PAUSE_MIN;
-    let sorted = loop {
-        match poison::sort_out(settler, epoch, parcel).await {
-            Ok(sorted) => break sorted,
-            Err(error) => wait(&error, &mut pause).await,
-        }
-    };
-    if !sorted.unstorable.is_empty() {
-        let letter = Entry {
-            received: u32::try_from(sorted.unstorable.len()).unwrap_or(u32::MAX),
-            events: sorted.unstorable,
-            rejected: Vec::new(),
-            ..parcel.entry.clone()
-        };
-        tracing::error!(entry = %delivery.id, reason, events = letter.received, "events that cannot be stored");
-        let letter = Delivery {
-            id: delivery.id,
-            version: VERSION.to_owned(),
-            received: letter.received,
-            payload: letter.encode(),
-        };
-        queue.bury(&letter, reason).await?;
-    }
-    let storable = std::slice::from_ref(&sorted.storable);
-    match settle_patiently(settler, epoch, storable, progress).await {
-        Ok(()) => acknowledge(queue, std::slice::from_ref(delivery)).await,
-        // Not an event is at fault but the entry itself.
-        Err(_) => bury(queue, settler, delivery, reason).await,
-    }
-}
-
-/// Says what went wrong, and pauses; longer each time.
-async fn wait(error: &StoreError, pause: &mut Duration) {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        pause_ms = pause.as_millis() as u64,
-        "the store did not take a batch; trying again"
-    );
-    tokio::time::sleep(*pause).await;
-    *pause = (*pause * 2).min(PAUSE_MAX);
-}
-
-/// Tries until it works; returns only errors that trying again cannot mend.
-///
-/// The entries stay pending meanwhile. An outage of the database therefore costs patience, not events.
-async fn settle_patiently(
-    settler: &Settler,
-    epoch: Uuid,
-    parcels: &[Parcel],
-    progress: &Progress,
-) -> Result<(), StoreError> {
-    let mut pause = PAUSE_MIN;
-    loop {
-        match settle_alive(settler, epoch, parcels, progress).await {
-            Ok(_) => return Ok(()),
-            Err(error) if error.remedy() == Remedy::GiveUp => return Err(error),
-            Err(error) => {
-                progress.note(settler);
-                wait(&error, &mut pause).await;
-            }
-        }
-    }
-}
-
-/// Settles, and shows life meanwhile: waiting for a long erasure is no reason to be restarted.
-async fn settle_alive(
-    settler: &Settler,
-    epoch: Uuid,
-    parcels: &[Parcel],
-    progress: &Progress,
-) -> Result<Tally, StoreError> {
-    let mut settling = pin!(settler.settle(epoch, parcels));
-    loop {
-        tokio::select! {
-            settled = &mut settling => return settled,
-            () = tokio::time::sleep(PAUSE_MAX) => progress.note(settler),
-        }
-    }
-}
-
-/// Acknowledges settled entries. When that fails they are delivered again and recognised.
-async fn acknowledge(queue: &Queue, deliveries: &[Delivery]) -> Result<(), QueueError> {
-    let entries: Vec<_> = deliveries
-        .iter()
-        .map(|delivery| (delivery.id, delivery.received))
-        .collect();
-    queue.acknowledge(&entries).await
-}
-
-/// Moves a poison entry to the dead letters: first the copy, then the ledger, then the acknowledgement.
-async fn bury(queue: &Queue, settler: &Settler, delivery: &Delivery, reason: &str) -> Result<(), QueueError> {
-    tracing::error!(entry = %delivery.id, reason, "a queue entry moves to the dead letters");
-    let mut pause = PAUSE_MIN;
-    loop {
-        match copy_to_dead(queue, settler, delivery, reason).await {
-            Ok(copied) => break copied?,
-            Err(error) => tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "a dead letter waits for the store to say who was erased"
-            ),
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-    let epoch = queue
-        .epoch()
-        .await?
-        .ok_or_else(|| QueueError::Unexpected("there are entries but no epoch".into()))?;
-    let mut pause = PAUSE_MIN;
-    while let Err(error) = settler
-        .settle_poison(epoch, delivery.id, delivery.received, reason)
-        .await
-    {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "a dead letter could not be accounted for"
-        );
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
-    }
-    acknowledge(queue, std::slice::from_ref(delivery)).await
-}
-
-/// Copies an entry to the dead letters without what was erased while it waited.
-///
-/// An erasure comes either before, and its tombstones are found, or after, and finds the letter.
-async fn copy_to_dead(
-    queue: &Queue,
-    settler: &Settler,
-    delivery: &Delivery,
-    reason: &str,
-) -> Result<Result<(), QueueError>, StoreError> {
-    let mut transaction = settler
-        .pool
-        .begin()
-        .await
-        .map_err(StoreError::during("store.bury"))?;
-    erasure::lock_shared(&mut transaction).await?;
-    // The ledger still counts all of the entry as rejected; the letter counts what it holds.
-    let copied = match rights::without_erased(&mut transaction, &settler.hasher, delivery).await? {
-        Some(letter) => queue.bury(&letter, reason).await,
-        None => Ok(()),
-    };
-    // Nothing was written: the transaction only held the lock.
-    drop(transaction);
-    Ok(copied)
-}
-
-fn observe(parcels: &[Parcel], started: Instant) {
-    let events: usize = parcels.iter().map(|parcel| parcel.entry.events.len()).sum();
-    metrics::histogram!(metric::WRITER_BATCH_EVENTS).record(events as f64);
-    metrics::histogram!(metric::WRITER_BATCH_SECONDS).record(started.elapsed().as_secs_f64());
 }
 
 #[cfg(test)]
