@@ -90,10 +90,11 @@ pub(crate) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(post_batch))
 }
 
-/// Take in one event, or several as `{"events": […], "sent_at": …}`
+/// Take in one event or several
 ///
-/// The body may be compressed (`gzip`, `deflate`, `br`, `zstd`) and of any content type, so that a page can
-/// send it as `text/plain` with `?key=` and needs no preflight. An event needs `event_type` and `device_id`
+/// The body is an event, a list of events, or `{"events": […], "sent_at": …}`. It may be compressed (`gzip`,
+/// `deflate`, `br`, `zstd`) and of any content type, so that a page can send it as `text/plain` with `?key=`
+/// and needs no preflight. An event needs `event_type` and `device_id`
 /// or `user_id`. 202 means that the events survive a crash of anything here; the same `event_id` sent again
 /// is never a second event.
 #[utoipa::path(

@@ -16,7 +16,6 @@ use super::{problem, state::AppState};
         description = "How people move through a web site, where they leave, and why.\n\n\
             Times are RFC 3339. Errors are problem documents (RFC 9457) with a stable `code`. Lists are read \
             page by page: pass `next_cursor` of one answer as `cursor` of the next request.",
-        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
     servers((url = "/", description = "This installation")),
     tags(

@@ -386,6 +386,11 @@ mod tests {
         ];
         queue.add(&testing::entry(mixed)).await.unwrap();
         rights.erase("ann", "test").await.unwrap();
+        // As if each of its writers had died of it.
+        let waiting = queue.peek(EntryId::default(), 10).await.unwrap();
+        bury(&queue, &settler, &waiting[0], "its writers died")
+            .await
+            .unwrap();
         queue.add(&testing::entry(vec![unstorable("n2")])).await.unwrap();
         write_out(&queue, &settler).await;
 
