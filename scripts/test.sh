@@ -36,12 +36,28 @@ step() {
   steps+=("$(printf 'ok    %4d s  %s' $((SECONDS - began)) "$name")")
 }
 
+# Adds up what either runner printed: "446 passed, 0 failed, 1 skipped".
+count_tests() {
+  awk '
+    # nextest: Summary [ 1.0s] 3 tests run: 2 passed, 1 failed, 1 skipped
+    # cargo:   test result: ok. 2 passed; 1 failed; 1 ignored; …
+    /^ *Summary \[/ { for (i = 2; i <= NF; i++) add($i, $(i - 1)); found = 1 }
+    !found && /^test result:/ { for (i = 2; i <= NF; i++) cargo($i, $(i - 1)) }
+    function add(word, number) { gsub(/[^a-z]/, "", word); sum[word] += number }
+    function cargo(word, number) { gsub(/[^a-z]/, "", word); if (word == "ignored") word = "skipped"; other[word] += number }
+    END {
+      if (!found) for (word in other) sum[word] = other[word]
+      printf "%d passed, %d failed, %d skipped\n", sum["passed"], sum["failed"], sum["skipped"]
+    }' "$1"
+}
+
 summarise() {
   say "" "== Summary"
   [ "${#steps[@]}" -eq 0 ] || printf '%s\n' "${steps[@]}"
   [ -z "${current:-}" ] || say "FAIL          $current"
-  [ ! -e "$REPOSITORY/state/test-results.log" ] || grep -E '^ *Summary |^test result:|^ +(FAIL|TIMEOUT|SIG[A-Z]+) ' "$REPOSITORY/state/test-results.log" | sort -u || true
+  [ ! -e "$REPOSITORY/state/test-results.log" ] || grep -E '^ *Summary |^ +(FAIL|TIMEOUT|SIG[A-Z]+) ' "$REPOSITORY/state/test-results.log" | sort -u || true
   if [ "$1" -eq 0 ]; then say "All tests passed in $SECONDS s."; else say "The test run failed after $SECONDS s (code $1)."; fi
+  [ ! -e "$REPOSITORY/state/test-results.log" ] || count_tests "$REPOSITORY/state/test-results.log"
 }
 
 check_scripts() {
@@ -87,11 +103,11 @@ start_timescaledb() {
 run_tests() {
   local results=$REPOSITORY/state/test-results.log
   if cargo nextest --version >/dev/null 2>&1; then
+    [ $# -gt 0 ] || cargo test --locked --doc
     cargo nextest run --locked --all-targets --no-fail-fast "$@" 2>&1 | tee "$results"
-    [ $# -gt 0 ] || cargo test --locked --doc 2>&1 | tee -a "$results"
   else
+    [ $# -gt 0 ] || cargo test --locked --doc
     cargo test --locked --all-targets --no-fail-fast "$@" 2>&1 | tee "$results"
-    [ $# -gt 0 ] || cargo test --locked --doc 2>&1 | tee -a "$results"
   fi
 }
 
