@@ -10,7 +10,10 @@ use crate::{
     config::{Config, QueueMode},
     event::CountryDatabase,
     http::problem::chain,
-    ingest::{ledger::audit, queue::Queue},
+    ingest::{
+        ledger::audit,
+        queue::{Queue, QueueError},
+    },
     ops::{Clock, jobs::last_runs},
     store::{
         MIGRATOR, StoreError,
@@ -122,10 +125,10 @@ fn country_database(config: &Config) -> Option<Finding> {
 }
 
 async fn examine_queue(config: &Config, clock: &Clock, findings: &mut Vec<Finding>) -> Option<Arc<Queue>> {
-    let unreachable = |error: &dyn std::error::Error| {
+    let unreachable = |error: &QueueError| {
         Finding::failure(
             "queue",
-            format!("Redis cannot be reached: {}", chain_of(error)),
+            format!("Redis cannot be reached: {}", chain(error)),
             "start Redis or correct redis.queue_url; until then events are committed directly, which is safe but slower",
         )
     };
@@ -185,16 +188,6 @@ async fn examine_queue(config: &Config, clock: &Clock, findings: &mut Vec<Findin
         )),
     }
     Some(queue)
-}
-
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 async fn examine_store(

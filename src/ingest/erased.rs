@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use super::{
     entry::{Entry, VERSION},
     queue::Delivery,
-    settle::{ERASED_DEVICE, ERASED_USER},
+    settle::subjects_of,
 };
 use crate::{
     event::{Event, Hasher},
@@ -51,15 +51,14 @@ pub(crate) async fn without_erased(
         return Ok(Some(delivery.clone()));
     };
     let hashes_of = |event: &Event| {
-        let device = hasher.digest(ERASED_DEVICE, &event.device_id).to_vec();
-        let user = event.user_id.as_deref();
-        let user = user.map(|user| hasher.digest(ERASED_USER, user).to_vec());
-        std::iter::once(device).chain(user)
+        subjects_of(event)
+            .map(|(domain, id)| hasher.digest(domain, id).to_vec())
+            .collect::<Vec<_>>()
     };
     let hashes: BTreeSet<Vec<u8>> = entry.events.iter().flat_map(hashes_of).collect();
     let stones = erasure::find_tombstones(connection, &hashes.into_iter().collect::<Vec<_>>()).await?;
     let is_erased = |event: &Event| {
-        hashes_of(event).any(|hash| {
+        hashes_of(event).into_iter().any(|hash| {
             let mut of_subject = stones.iter().filter(|stone| stone.subject_hash == hash);
             of_subject.any(|stone| stone.covers(event.timestamp))
         })

@@ -173,18 +173,16 @@ impl Settler {
         items: &mut Vec<Item<'_>>,
         counts: &mut [Count],
     ) -> Result<(), StoreError> {
-        let mut hashes: HashMap<Vec<u8>, ()> = HashMap::new();
         let mut subjects: HashMap<(&str, &str), Vec<u8>> = HashMap::new();
         for item in items.iter() {
             for subject in subjects_of(item.event) {
-                subjects.entry(subject).or_insert_with(|| {
-                    let hash = self.hasher.digest(subject.0, subject.1).to_vec();
-                    hashes.insert(hash.clone(), ());
-                    hash
-                });
+                subjects
+                    .entry(subject)
+                    .or_insert_with(|| self.hasher.digest(subject.0, subject.1).to_vec());
             }
         }
-        let found = erasure::find_tombstones(connection, &hashes.into_keys().collect::<Vec<_>>()).await?;
+        let hashes: Vec<Vec<u8>> = subjects.values().cloned().collect();
+        let found = erasure::find_tombstones(connection, &hashes).await?;
         if found.is_empty() {
             return Ok(());
         }
@@ -356,7 +354,8 @@ pub const ERASED_DEVICE: &str = "erased-device";
 /// See [`ERASED_DEVICE`].
 pub const ERASED_USER: &str = "erased-user";
 
-fn subjects_of(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
+/// Returns whom an event is about, as domain and id of the keyed hashes above.
+pub(super) fn subjects_of(event: &Event) -> impl Iterator<Item = (&'static str, &str)> {
     std::iter::once((ERASED_DEVICE, event.device_id.as_str()))
         .chain(event.user_id.as_deref().map(|user| (ERASED_USER, user)))
 }

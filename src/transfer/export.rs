@@ -14,7 +14,11 @@ use sqlx::PgConnection;
 use tokio_util::sync::CancellationToken;
 
 use super::{TransferError, reader::Format};
-use crate::store::export::{self, CUSTOMERS, EVENTS, SESSIONS, Selection};
+use crate::store::{
+    customers_read,
+    export::{self, CUSTOMERS, EVENTS, SESSIONS, Selection},
+    sessions_read,
+};
 
 /// Rows between two calls of the progress.
 const ROWS_TOLD: u64 = 1000;
@@ -40,8 +44,8 @@ impl Subject {
     pub fn columns(self) -> &'static [&'static str] {
         match self {
             Self::Events => &EVENT_COLUMNS,
-            Self::Sessions => &SESSION_COLUMNS,
-            Self::Customers => &CUSTOMER_COLUMNS,
+            Self::Sessions => sessions_read::COLUMNS,
+            Self::Customers => customers_read::COLUMNS,
         }
     }
 }
@@ -100,74 +104,6 @@ const EVENT_COLUMNS: [&str; 53] = [
     "truncated",
     "custom_properties",
     "customer_attributes",
-];
-
-const SESSION_COLUMNS: [&str; 42] = [
-    "id",
-    "session_id",
-    "client_session_id",
-    "device_id",
-    "customer_id",
-    "user_id",
-    "started_at",
-    "ended_at",
-    "duration_seconds",
-    "event_count",
-    "page_views",
-    "clicks",
-    "rage_clicks",
-    "dead_clicks",
-    "form_errors",
-    "errors",
-    "searches",
-    "event_counts",
-    "pages",
-    "entry_page",
-    "exit_page",
-    "source",
-    "medium",
-    "campaign",
-    "channel",
-    "referrer_host",
-    "device_type",
-    "browser",
-    "os",
-    "country",
-    "converted",
-    "conversion_value",
-    "currency",
-    "order_ids",
-    "cart_value",
-    "abandoned",
-    "drop_off_page",
-    "drop_off_reason",
-    "mean_scroll_depth",
-    "visible_seconds",
-    "engagement",
-    "engaged",
-];
-
-const CUSTOMER_COLUMNS: [&str; 20] = [
-    "id",
-    "user_id",
-    "first_seen",
-    "last_seen",
-    "devices",
-    "sessions",
-    "events",
-    "page_views",
-    "conversions",
-    "revenue",
-    "abandoned_carts",
-    "visible_seconds",
-    "source",
-    "medium",
-    "campaign",
-    "channel",
-    "entry_page",
-    "device_type",
-    "country",
-    "attributes",
 ];
 
 /// What to export, and how.
