@@ -1,0 +1,108 @@
+/** What a site may say to the SDK. Field names and units are those of the API: docs/api.md. */
+
+/** An amount of money: a number, or a decimal as text where every digit counts. */
+export type Amount = number | string;
+
+/** The typed fields of an event; any further field is kept by the service as a property of the event. */
+export interface EventFields {
+  page_url?: string;
+  page_title?: string;
+  referrer?: string;
+  element_selector?: string;
+  element_text?: string;
+  element_id?: string;
+  element_classes?: string;
+  /** Pixels from the left and the top edge of the page. */
+  coordinates?: [x: number, y: number];
+  /** Percent of the page, 0 to 100. */
+  scroll_depth?: number;
+  form_id?: string;
+  form_field_name?: string;
+  form_field_type?: string;
+  form_validation_errors?: string[];
+  product_id?: string;
+  product_name?: string;
+  product_category?: string;
+  product_price?: Amount;
+  quantity?: number;
+  cart_total?: Amount;
+  order_id?: string;
+  order_total?: Amount;
+  /** ISO 4217, as in `EUR`. */
+  currency?: string;
+  search_query?: string;
+  search_results_count?: number;
+  error_message?: string;
+  error_stack?: string;
+  screen_resolution?: [width: number, height: number];
+  viewport_size?: [width: number, height: number];
+  /** Milliseconds. */
+  page_load_time_ms?: number;
+  /** Seconds. */
+  time_on_page_seconds?: number;
+  /** At most 16 KiB as JSON. */
+  custom_properties?: Record<string, unknown>;
+  /** Facts about the person, at most 16 KiB as JSON. */
+  customer_attributes?: Attributes;
+  [property: string]: unknown;
+}
+
+/** Facts about a person. A nested object is a category: `{ demographic: { city: "Oslo" } }`. */
+export type Attributes = Record<string, unknown>;
+
+/** A product, as its page shows it. */
+export interface Product extends EventFields {
+  product_id: string;
+}
+
+/** An order that was paid. */
+export interface Purchase extends EventFields {
+  order_id: string;
+  order_total: Amount;
+  currency: string;
+}
+
+/** Whether the visitor agreed: `pending` keeps events in memory until that is known. */
+export type Consent = "granted" | "denied" | "pending";
+
+/** What the constructor takes; the script tag has the same as `data-*` attributes (`apiUrl` is `data-api-url`). */
+export interface Options {
+  /** Address of the service, as in `https://journey.example.com`. */
+  apiUrl: string;
+  /** A publishable write key, `pk_…`. */
+  apiKey: string;
+  /** Page views and the time on them. */
+  autoPageViews?: boolean;
+  /** Clicks, outbound links, downloads, rage and dead clicks. */
+  autoClicks?: boolean;
+  /** Scroll depth. */
+  autoScroll?: boolean;
+  /** Starts, submissions, validation errors and abandonment of forms; never what is typed. */
+  autoForms?: boolean;
+  /** Script errors and unhandled rejections. */
+  autoErrors?: boolean;
+  /** LCP, CLS, INP, TTFB and the time the page took to load. */
+  autoWebVitals?: boolean;
+  /** Says in the console what is recorded and what the service answers. */
+  debug?: boolean;
+  /** Record nothing where the browser sends Do Not Track or Global Privacy Control. */
+  respectDnt?: boolean;
+  /** What is assumed before the visitor said anything. */
+  consent?: Consent;
+  /** Keep nothing in the browser; the service tells visitors apart for one day. */
+  cookieless?: boolean;
+  /** Replace the texts of clicked elements and page titles by `*`. */
+  maskText?: boolean;
+  /** Query parameters that are kept besides the campaign's; every other one is cut off. */
+  urlParameters?: string[];
+  /** Count a change of the plain fragment (`#reviews`) as a page view; routes (`#/cart`) always are. */
+  hashPageViews?: boolean;
+  /** Minutes without an event that end a session. Must be the service's own setting. */
+  sessionTimeoutMinutes?: number;
+  /** Events that are sent without waiting any longer, 1 to 50. */
+  batchSize?: number;
+  /** Longest time an event waits for company, in milliseconds. */
+  flushIntervalMs?: number;
+  /** Most events kept while the service cannot be reached; beyond it the oldest go. */
+  queueSizeMax?: number;
+}
