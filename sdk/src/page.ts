@@ -113,11 +113,11 @@ export function capturePages(
     flush();
   };
 
-  const show = () => {
+  const show = (at?: number) => {
     hiddenAt = undefined;
     signAt = performance.now();
     if (!current) {
-      if (options.autoPageViews) begin();
+      if (options.autoPageViews) begin({}, at);
     } else if (isKnown() && isSessionOver(Date.now())) {
       // Who comes back to an open tab after a long time visits anew, and comes from nowhere.
       previous = current;
@@ -126,11 +126,13 @@ export function capturePages(
   };
 
   listen(document, "visibilitychange", () => {
-    if (!isGone) (isVisible() ? show : hide)();
+    if (!isGone) isVisible() ? show() : hide();
   });
   listen(window, "pagehide", () => {
     if (isGone) return;
     if (isVisible()) {
+      // Who leaves before the document is there was here nevertheless.
+      start();
       settleRoute();
       run(moments._hide);
     }
@@ -157,9 +159,13 @@ export function capturePages(
     listen(window, "popstate", route);
     listen(window, "hashchange", route);
   }
-  // A page in a background tab, or made ahead of time, counts once it is seen; its title is known with its body.
-  const start = () => isVisible() && show();
-  if (document.body) start();
+  // Titles are made until the document is there, so the first page view waits for that, dated back to now. A page in a
+  // background tab, or made ahead of time, counts once it is seen.
+  const startedAt = Date.now();
+  const start = () => {
+    if (isVisible() && !current) show(startedAt);
+  };
+  if (performance.timing.domContentLoadedEventStart) start();
   else listen(document, "DOMContentLoaded", start);
 
   return view;
