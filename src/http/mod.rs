@@ -8,6 +8,7 @@ pub mod auth;
 mod calendar;
 pub mod cors;
 mod customers;
+mod event_in;
 mod events;
 pub mod extract;
 pub mod ingest;
