@@ -25,7 +25,7 @@ const DEAD_CLICKS_MAX = 20;
 
 /** What reacts outside the document: fields, menus that open on press, popovers, new windows, media. */
 const SILENT =
-  "input,textarea,select,[contenteditable],label,[aria-haspopup],[popovertarget],a[target],video,audio,canvas,iframe";
+  "input,textarea,select,[contenteditable],label,[aria-haspopup],[popovertarget],a[target],video,audio,canvas";
 
 const isRepeated = (element: Element) =>
   closest(element, REPEATED) ||
