@@ -32,7 +32,7 @@ export function captureForms(): void {
 
   /** A secret field makes the attempt fail like any other, but stays unnamed. */
   const addMistake = (field: HTMLInputElement, kind: string) =>
-    mistakes.add(isSecret(field) ? "" : nameOf(field) + ": " + kind);
+    mistakes.add((isSecret(field) ? "" : nameOf(field)) + ": " + kind);
 
   const decide = () => {
     isTrying = false;
