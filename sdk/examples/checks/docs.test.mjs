@@ -1,0 +1,73 @@
+// docs/sdk.md shows pieces of the examples: each must be what the example says, and each option and method must be there.
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { test } from "node:test";
+
+const read = (path) => readFile(new URL(`../${path}`, import.meta.url), "utf8");
+const page = await read("../../docs/sdk.md");
+
+/** Languages whose code is checked; shells, headers and answers are not. */
+const CHECKED = ["html", "js", "ts", "tsx", "vue", "svelte", "php", "liquid"];
+
+/** Code blocks with the comment that may stand before them: `<!-- from sdk/examples/FILE#REGION -->`. */
+const blocks = [...page.matchAll(/(?:<!-- from sdk\/examples\/(\S+)#(\S+) -->\n)?```(\w+)\n([\s\S]*?)```/g)].map(
+  ([, file, region, language, text]) => ({ file, region, language, text }),
+);
+
+/** Returns the lines between `doc: NAME` and `doc end`, moved to the left. */
+async function regionOf(file, name) {
+  const lines = (await read(file)).split("\n");
+  const start = lines.findIndex((line) => new RegExp(`doc: ${name}\\b(?!-)`).test(line));
+  assert.notEqual(start, -1, `${file} has no region ${name}`);
+  const end = lines.findIndex((line, index) => index > start && line.includes("doc end"));
+  const region = lines.slice(start + 1, end);
+  const indent = Math.min(...region.filter((line) => line.trim()).map((line) => /^\s*/.exec(line)[0].length));
+  return region.map((line) => line.slice(indent)).join("\n") + "\n";
+}
+
+test("every block of code in docs/sdk.md is a piece of an example", async () => {
+  for (const { file, region, language, text } of blocks.filter((block) => CHECKED.includes(block.language))) {
+    assert.ok(file, `This block says not where it is from:\n${text}`);
+    assert.equal(text, await regionOf(file, region), `docs/sdk.md differs from ${file}#${region} (${language})`);
+  }
+  assert.ok(blocks.some((block) => block.file));
+});
+
+test("docs/sdk.md names every option with its attribute", async () => {
+  const [, body] = /interface Options \{([\s\S]*?)\n\}/.exec(await read("../src/types.ts"));
+  const names = [...body.matchAll(/^ {2}(\w+)\??:/gm)].map(([, name]) => name);
+  assert.ok(names.length > 15);
+  for (const name of names) {
+    const attribute = `data-${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+    assert.ok(page.includes(`| \`${name}\` | \`${attribute}\` |`), `${name} is missing in the table of options`);
+  }
+});
+
+test("docs/sdk.md says the defaults that the code has", async () => {
+  const [, body] = /DEFAULTS[^{]*\{([\s\S]*?)\n\}/.exec(await read("../src/options.ts"));
+  for (const [, name, text] of body.matchAll(/^ {2}(\w+): (.*),$/gm)) {
+    if (text === '""') continue;
+    const [, told] = new RegExp(`\\| \`${name}\` \\| \`data-[a-z-]+\` \\| (.*?) \\|`).exec(page) ?? [];
+    const said = text === "[]" ? "none" : `\`${text.replaceAll('"', "").replaceAll("_", "")}\``;
+    assert.equal(told, said, `default of ${name}`);
+  }
+});
+
+test("docs/sdk.md shows every method", async () => {
+  const [, body] = /interface CustomerJourney \{([\s\S]*?)\n\}/.exec(await read("../src/types.ts"));
+  const names = [...body.matchAll(/^ {2}(\w+)\(/gm)].map(([, name]) => name);
+  assert.ok(names.length > 15);
+  for (const name of names) {
+    assert.match(page, new RegExp(`\`${name}\\(`), `${name} is not described`);
+    assert.match(page, new RegExp(`customerJourney\\.${name}\\(`), `${name} has no example`);
+  }
+});
+
+test("the stub is the same everywhere, and its hash for a strict policy is right", async () => {
+  const [, stub] = /<script>(window\.customerJourney.*?)<\/script>/.exec(page);
+  for (const file of ["consent/banner.html", "consent/tcf.html", "consent/consent-mode.html", "shopify/customer-journey.liquid", "woocommerce/customer-journey.php"]) {
+    assert.ok((await read(file)).includes(stub), `${file} has another stub`);
+  }
+  assert.ok(page.includes(`'sha256-${createHash("sha256").update(stub).digest("base64")}'`));
+});
