@@ -37,7 +37,18 @@ export async function visit(html, { before } = {}) {
       enableJavaScriptEvaluation: true,
       suppressInsecureJavaScriptEnvironmentWarning: true,
       errorCapture: "tryAndCatch",
-      navigation: { beforeContentCallback: (window) => before?.(window) },
+      navigation: {
+        beforeContentCallback(window) {
+          // What this browser lacks.
+          const { document } = window;
+          window.performance.timing = {
+            get domContentLoadedEventStart() {
+              return document.readyState === "loading" ? 0 : 1;
+            },
+          };
+          before?.(window);
+        },
+      },
       fetch: {
         interceptor: {
           async beforeAsyncRequest({ request, window }) {
