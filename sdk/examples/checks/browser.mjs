@@ -4,6 +4,7 @@ import { build } from "esbuild";
 import { Browser } from "happy-dom";
 
 const SERVICE = "https://journey.example.com";
+const SCRIPT = /^https:\/\/journey\.example\.com\/sdk\/(\d+\.\d+\.\d+\/)?customer-journey\.min\.js$/;
 const SHOP = "https://shop.example/";
 
 const { outputFiles } = await build({
@@ -53,14 +54,14 @@ export async function visit(html, { before } = {}) {
         interceptor: {
           async beforeAsyncRequest({ request, window }) {
             if (request.url === SHOP) return new window.Response(html, { headers: { "content-type": "text/html" } });
-            if (request.url === `${SERVICE}/sdk/customer-journey.min.js`) return new window.Response(script);
+            if (SCRIPT.test(request.url)) return new window.Response(script);
             if (request.url.startsWith(`${SERVICE}/api/v1/events/batch?key=`)) {
               return new window.Response(JSON.stringify(await take(request)), { status: 202 });
             }
             return new window.Response(`nothing at ${request.url}`, { status: 404 });
           },
           beforeSyncRequest({ request }) {
-            if (request.url !== `${SERVICE}/sdk/customer-journey.min.js`) return;
+            if (!SCRIPT.test(request.url)) return;
             return { status: 200, statusText: "OK", ok: true, url: request.url, redirected: false, headers: new Headers(), body: Buffer.from(script) };
           },
         },

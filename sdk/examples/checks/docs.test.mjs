@@ -3,33 +3,19 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { test } from "node:test";
+import { blocksOf, readPage, regionOf } from "../regions.mjs";
 
 const read = (path) => readFile(new URL(`../${path}`, import.meta.url), "utf8");
-const page = await read("../../docs/sdk.md");
+const page = await readPage();
+const blocks = blocksOf(page);
 
 /** Languages whose code is checked; shells, headers and answers are not. */
 const CHECKED = ["html", "js", "ts", "tsx", "vue", "svelte", "php", "liquid"];
 
-/** Code blocks with the comment that may stand before them: `<!-- from sdk/examples/FILE#REGION -->`. */
-const blocks = [...page.matchAll(/(?:<!-- from sdk\/examples\/(\S+)#(\S+) -->\n)?```(\w+)\n([\s\S]*?)```/g)].map(
-  ([, file, region, language, text]) => ({ file, region, language, text }),
-);
-
-/** Returns the lines between `doc: NAME` and `doc end`, moved to the left. */
-async function regionOf(file, name) {
-  const lines = (await read(file)).split("\n");
-  const start = lines.findIndex((line) => new RegExp(`doc: ${name}\\b(?!-)`).test(line));
-  assert.notEqual(start, -1, `${file} has no region ${name}`);
-  const end = lines.findIndex((line, index) => index > start && line.includes("doc end"));
-  const region = lines.slice(start + 1, end);
-  const indent = Math.min(...region.filter((line) => line.trim()).map((line) => /^\s*/.exec(line)[0].length));
-  return region.map((line) => line.slice(indent)).join("\n") + "\n";
-}
-
 test("every block of code in docs/sdk.md is a piece of an example", async () => {
-  for (const { file, region, language, text } of blocks.filter((block) => CHECKED.includes(block.language))) {
-    assert.ok(file, `This block says not where it is from:\n${text}`);
-    assert.equal(text, await regionOf(file, region), `docs/sdk.md differs from ${file}#${region} (${language})`);
+  for (const { file, region, code } of blocks.filter((block) => CHECKED.includes(block.language))) {
+    assert.ok(file, `This block says not where it is from:\n${code}`);
+    assert.equal(code, await regionOf(file, region), `docs/sdk.md differs from ${file}#${region}: npm run docs`);
   }
   assert.ok(blocks.some((block) => block.file));
 });
@@ -45,7 +31,7 @@ test("docs/sdk.md names every option with its attribute", async () => {
 });
 
 test("docs/sdk.md says the defaults that the code has", async () => {
-  const [, body] = /DEFAULTS[^{]*\{([\s\S]*?)\n\}/.exec(await read("../src/options.ts"));
+  const [, body] = /options: Required<Options> = \{([\s\S]*?)\n\}/.exec(await read("../src/options.ts"));
   for (const [, name, text] of body.matchAll(/^ {2}(\w+): (.*),$/gm)) {
     if (text === '""') continue;
     const [, told] = new RegExp(`\\| \`${name}\` \\| \`data-[a-z-]+\` \\| (.*?) \\|`).exec(page) ?? [];

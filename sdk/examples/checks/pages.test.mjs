@@ -25,6 +25,12 @@ test("one tag is enough for the first event", async (context) => {
   assert.equal(page.requests[0].url, "https://journey.example.com/api/v1/events/batch?key=pk_%E2%80%A6");
 });
 
+test("a tag that pins a version works like any other", async (context) => {
+  const html = (await read("html/pinned.html")).replace(/integrity="[^"]*"/, "");
+  const page = await run(context, html);
+  assert.deepEqual(types(await page.events()), ["page_view"]);
+});
+
 test("calls made before the script has come are not lost", async (context) => {
   const page = await run(context, await read("html/index.html"));
   const [seen] = only(await page.events(), "product_view");
