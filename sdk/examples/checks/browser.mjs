@@ -62,7 +62,15 @@ export async function visit(html, { before } = {}) {
           },
           beforeSyncRequest({ request }) {
             if (!SCRIPT.test(request.url)) return;
-            return { status: 200, statusText: "OK", ok: true, url: request.url, redirected: false, headers: new Headers(), body: Buffer.from(script) };
+            return {
+              status: 200,
+              statusText: "OK",
+              ok: true,
+              url: request.url,
+              redirected: false,
+              headers: new Headers(),
+              body: Buffer.from(script),
+            };
           },
         },
       },

@@ -52,7 +52,13 @@ test("docs/sdk.md shows every method", async () => {
 
 test("the stub is the same everywhere, and its hash for a strict policy is right", async () => {
   const [, stub] = /<script>(window\.customerJourney.*?)<\/script>/.exec(page);
-  for (const file of ["consent/banner.html", "consent/tcf.html", "consent/consent-mode.html", "shopify/customer-journey.liquid", "woocommerce/customer-journey.php"]) {
+  for (const file of [
+    "consent/banner.html",
+    "consent/tcf.html",
+    "consent/consent-mode.html",
+    "shopify/customer-journey.liquid",
+    "woocommerce/customer-journey.php",
+  ]) {
     assert.ok((await read(file)).includes(stub), `${file} has another stub`);
   }
   assert.ok(page.includes(`'sha256-${createHash("sha256").update(stub).digest("base64")}'`));

@@ -16,7 +16,11 @@ const components = (generate) => ({
   setup({ onLoad }) {
     onLoad({ filter: /\.vue$/ }, async ({ path }) => {
       const { descriptor } = parse(await readFile(path, "utf8"), { filename: path });
-      const inlineTemplate = { inlineTemplate: true, id: "example", templateOptions: { ssr: generate === "server", ssrCssVars: [] } };
+      const inlineTemplate = {
+        inlineTemplate: true,
+        id: "example",
+        templateOptions: { ssr: generate === "server", ssrCssVars: [] },
+      };
       return { contents: compileScript(descriptor, inlineTemplate).content, loader: "ts" };
     });
     onLoad({ filter: /\.svelte$/ }, async ({ path }) => ({
@@ -35,7 +39,12 @@ async function bundle(contents, options) {
     jsx: "automatic",
     logLevel: "error",
     alias: { "@customer-journey/sdk": at("../src/index.ts"), $lib: at("sveltekit/src/lib") },
-    define: { "process.env.NODE_ENV": '"production"', __VUE_OPTIONS_API__: "true", __VUE_PROD_DEVTOOLS__: "false", __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: "false" },
+    define: {
+      "process.env.NODE_ENV": '"production"',
+      __VUE_OPTIONS_API__: "true",
+      __VUE_PROD_DEVTOOLS__: "false",
+      __VUE_PROD_HYDRATION_MISMATCH_DETAILS__: "false",
+    },
     plugins: [components(generate)],
     ...options,
   });
@@ -78,7 +87,9 @@ const examples = {
 for (const [name, { module, browser, server }] of Object.entries(examples)) {
   test(`${name} renders the example on a server, where the SDK does nothing`, async () => {
     // CommonJS inside of packages asks for Node's own modules with require, which a module has not.
-    const banner = { js: `import { createRequire } from "node:module"; const require = createRequire(${JSON.stringify(import.meta.url)});` };
+    const banner = {
+      js: `import { createRequire } from "node:module"; const require = createRequire(${JSON.stringify(import.meta.url)});`,
+    };
     const code = await bundle(server, { platform: "node", format: "esm", conditions: ["node"], banner });
     const { html } = await import(`data:text/javascript;base64,${Buffer.from(code).toString("base64")}`);
     assert.match(html, /<button data-cj-name="buy"/);
@@ -88,7 +99,9 @@ for (const [name, { module, browser, server }] of Object.entries(examples)) {
     // The examples' own tracker, where the script tag would have put it.
     const expose = `import { journey } from "${module}"; window.customerJourney = journey;`;
     const code = await bundle(expose + browser, { platform: "browser", format: "iife", conditions: ["browser"] });
-    const page = await visit(`<title>Shop</title><div id="root"></div><div id="app"></div><script>${code.replaceAll("</script", "<\\/script")}</script>`);
+    const page = await visit(
+      `<title>Shop</title><div id="root"></div><div id="app"></div><script>${code.replaceAll("</script", "<\\/script")}</script>`,
+    );
     context.after(page.close);
     await page.until(() => page.document.querySelector("[data-cj-name=buy]"));
     page.click("[data-cj-name=buy]");
@@ -97,7 +110,10 @@ for (const [name, { module, browser, server }] of Object.entries(examples)) {
     await page.until(async () => (await page.events()).some(isSeen));
     const events = await page.events();
     const seen = events.filter(isSeen);
-    assert.deepEqual(seen.map((event) => [event.product_id, event.product_price]), [["tent-2", "289.00"]]);
+    assert.deepEqual(
+      seen.map((event) => [event.product_id, event.product_price]),
+      [["tent-2", "289.00"]],
+    );
     assert.equal(events.find((event) => event.event_type === "add_to_cart").quantity, 1);
     assert.deepEqual(page.errors, []);
   });

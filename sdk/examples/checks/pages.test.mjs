@@ -42,7 +42,10 @@ test("calls made before the script has come are not lost", async (context) => {
   page.document.querySelector("#search").requestSubmit();
   const events = await page.events();
   assert.equal(only(events, "add_to_cart")[0].cart_total, "289.00");
-  assert.deepEqual([only(events, "search")[0].search_query, only(events, "search")[0].search_results_count], ["stove", 4]);
+  assert.deepEqual(
+    [only(events, "search")[0].search_query, only(events, "search")[0].search_results_count],
+    ["stove", 4],
+  );
 });
 
 test("the banner holds everything back until the visitor agrees", async (context) => {
@@ -79,7 +82,11 @@ test("the opt-out button says what it would do", async (context) => {
 for (const [title, data, recorded] of [
   ["both purposes of a consent platform allow events", { publisher: { consents: { 1: true, 8: true } } }, true],
   ["one purpose of a consent platform is not enough", { publisher: { consents: { 1: true } } }, false],
-  ["where the law does not apply, the platform's silence allows events", { gdprApplies: false, publisher: { consents: {} } }, true],
+  [
+    "where the law does not apply, the platform's silence allows events",
+    { gdprApplies: false, publisher: { consents: {} } },
+    true,
+  ],
 ]) {
   test(title, async (context) => {
     let listener;
@@ -111,7 +118,8 @@ test("Consent Mode decides, and Google's tags still get every entry", async (con
 
 test("Tag Manager's tags turn the data layer's events into ours", async (context) => {
   const events = await read("google-tag-manager/events.html");
-  const tag = (name, data) => events.replace("{{Event}}", JSON.stringify(name)).replace("{{DLV - ecommerce}}", JSON.stringify(data));
+  const tag = (name, data) =>
+    events.replace("{{Event}}", JSON.stringify(name)).replace("{{DLV - ecommerce}}", JSON.stringify(data));
   const item = { item_id: 7, item_name: "Stove", item_category: "Kitchen", price: 49.5, quantity: 2 };
   const page = await run(
     context,
@@ -154,9 +162,14 @@ test("the Shopify theme tells which product is seen, whatever its title holds", 
 });
 
 test("the Shopify theme waits for the shop's own consent banner", async (context) => {
-  const html = await renderTheme({ request: { page_type: "search" }, search: { performed: true, terms: "stove", results_count: 4 } });
+  const html = await renderTheme({
+    request: { page_type: "search" },
+    search: { performed: true, terms: "stove", results_count: 4 },
+  });
   const page = await run(context, html, { before: shopify(false) });
   assert.deepEqual(await page.events(), []);
-  page.document.dispatchEvent(new page.window.CustomEvent("visitorConsentCollected", { detail: { analyticsAllowed: true } }));
+  page.document.dispatchEvent(
+    new page.window.CustomEvent("visitorConsentCollected", { detail: { analyticsAllowed: true } }),
+  );
   assert.equal(only(await page.events(), "search")[0].search_query, "stove");
 });

@@ -3,14 +3,25 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { test } from "node:test";
 
-const order = { id: "1001", total: "289.00", currency: "EUR", deviceId: "device-1", paidAt: new Date("2026-11-23T10:00:00Z") };
+const order = {
+  id: "1001",
+  total: "289.00",
+  currency: "EUR",
+  deviceId: "device-1",
+  paidAt: new Date("2026-11-23T10:00:00Z"),
+};
 
 /** A service that notes every request and answers with the next of `answers`. */
 async function startService(context, answers) {
   const requests = [];
   const server = createServer(async (request, response) => {
     const chunks = await request.toArray();
-    requests.push({ method: request.method, url: request.url, headers: request.headers, body: JSON.parse(Buffer.concat(chunks)) });
+    requests.push({
+      method: request.method,
+      url: request.url,
+      headers: request.headers,
+      body: JSON.parse(Buffer.concat(chunks)),
+    });
     const { status, headers = {}, body } = answers.shift();
     response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
   });
@@ -56,7 +67,10 @@ test("a service without room gets the same events again", async (context) => {
 
 test("what the service refuses is an error that says why", async (context) => {
   const refused = { status: 401, body: { status: 401, code: "unknown_key", detail: "This key is not known" } };
-  const invalid = { status: 202, body: { accepted: 1, rejected: 1, errors: [{ index: 1, code: "invalid_field", field: "currency" }] } };
+  const invalid = {
+    status: 202,
+    body: { accepted: 1, rejected: 1, errors: [{ index: 1, code: "invalid_field", field: "currency" }] },
+  };
   const { requests, send } = await startService(context, [refused, invalid]);
   await assert.rejects(send([]), /401.*unknown_key/);
   await assert.rejects(send([]), /invalid_field.*currency/);

@@ -47,10 +47,13 @@ test("products and the start of the checkout are told as well", async () => {
   const merchandise = { product: { id: "81", title: "Tent" }, price: { amount: 289, currencyCode: "EUR" } };
   await publish("product_added_to_cart", { cartLine: { merchandise, quantity: 2 } });
   await publish("checkout_started", { checkout });
-  assert.deepEqual(requests.map(({ body }) => [body.event_type, body.product_id ?? body.cart_total]), [
-    ["add_to_cart", "81"],
-    ["checkout_start", 289],
-  ]);
+  assert.deepEqual(
+    requests.map(({ body }) => [body.event_type, body.product_id ?? body.cart_total]),
+    [
+      ["add_to_cart", "81"],
+      ["checkout_start", 289],
+    ],
+  );
 });
 
 test("without a device nothing is sent", async () => {

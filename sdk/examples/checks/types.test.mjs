@@ -14,6 +14,7 @@ const check = (command, ...parameters) =>
     });
   });
 
+test("the example of every method has the SDK's types", () => check("tsc", "--project", "methods"));
 test("React's example has React's types", () => check("tsc", "--project", "react"));
 test("Vue's example has Vue's types, in the template, too", () => check("vue-tsc", "--project", "vue"));
 test("the example of Next.js has its types", () => check("tsc", "--project", "next"));

@@ -10,8 +10,19 @@ const customerJourney = new CustomerJourneySDK(options);
 // doc: methods-events
 customerJourney.track("video_play", { element_id: "intro", custom_properties: { seconds: 12 } });
 customerJourney.trackPageView({ page_title: "Step 2 of 3" });
-customerJourney.trackProductView({ product_id: "tent-2", product_name: "Two-person tent", product_price: "289.00", currency: "EUR" });
-customerJourney.trackAddToCart({ product_id: "tent-2", product_price: "289.00", quantity: 1, cart_total: "289.00", currency: "EUR" });
+customerJourney.trackProductView({
+  product_id: "tent-2",
+  product_name: "Two-person tent",
+  product_price: "289.00",
+  currency: "EUR",
+});
+customerJourney.trackAddToCart({
+  product_id: "tent-2",
+  product_price: "289.00",
+  quantity: 1,
+  cart_total: "289.00",
+  currency: "EUR",
+});
 customerJourney.trackRemoveFromCart({ product_id: "tent-2", quantity: 1, cart_total: 0, currency: "EUR" });
 customerJourney.trackCheckoutStart({ cart_total: "289.00", currency: "EUR" });
 customerJourney.trackPurchase({ order_id: "1001", order_total: "289.00", currency: "EUR" });

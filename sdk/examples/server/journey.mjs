@@ -21,7 +21,8 @@ export async function send(events, attempts = 5) {
     return send(events, attempts - 1);
   }
   const answer = /** @type {{ rejected?: number }} */ (await response.json());
-  if (!response.ok || answer.rejected) throw new Error(`Customer Journey: ${response.status} ${JSON.stringify(answer)}`);
+  if (!response.ok || answer.rejected)
+    throw new Error(`Customer Journey: ${response.status} ${JSON.stringify(answer)}`);
 }
 
 /**

@@ -10,7 +10,10 @@ export function AddToCart({ id, name, price }: { id: string; name: string; price
   }, [id]);
 
   return (
-    <button data-cj-name="buy" onClick={() => journey.trackAddToCart({ product_id: id, product_price: price, quantity: 1 })}>
+    <button
+      data-cj-name="buy"
+      onClick={() => journey.trackAddToCart({ product_id: id, product_price: price, quantity: 1 })}
+    >
       Add to cart
     </button>
   );
