@@ -1,7 +1,7 @@
 // docs/sdk.md shows pieces of the examples: each must be what the example says, and each option and method must be there.
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { access, readFile } from "node:fs/promises";
 import { test } from "node:test";
 import { blocksOf, readPage, regionOf } from "../regions.mjs";
 
@@ -62,4 +62,19 @@ test("the stub is the same everywhere, and its hash for a strict policy is right
     assert.ok((await read(file)).includes(stub), `${file} has another stub`);
   }
   assert.ok(page.includes(`'sha256-${createHash("sha256").update(stub).digest("base64")}'`));
+});
+
+test("every link in docs/sdk.md leads somewhere", async () => {
+  const headings = [...page.matchAll(/^#+ (.*)$/gm)].map(([, text]) =>
+    text
+      .toLowerCase()
+      .replace(/[^\w\- ]/g, "")
+      .replaceAll(" ", "-"),
+  );
+  const links = [...page.matchAll(/\]\((?!https:)([^)#]*)(?:#([^)]*))?\)/g)];
+  assert.ok(links.length > 20);
+  for (const [link, path, anchor] of links) {
+    if (path) await access(new URL(`../../../docs/${path}`, import.meta.url));
+    else assert.ok(headings.includes(anchor), `${link} leads nowhere`);
+  }
 });
