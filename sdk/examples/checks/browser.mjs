@@ -90,6 +90,8 @@ export async function visit(html, { before } = {}) {
     click: (selector) => window.document.querySelector(selector).click(),
     /** Has everything sent and returns the events so far, in order. */
     async events() {
+      // What is recorded in a turn of its own comes first.
+      await new Promise((resolve) => setTimeout(resolve));
       await window.customerJourney.flush();
       return requests.flatMap((request) => request.events).sort((one, other) => one.seq - other.seq);
     },
