@@ -23,7 +23,7 @@ export function ProductPage({ product }: { product: ShopProduct }) {
   return (
     <main>
       <h1>{product.name}</h1>
-      <div data-cj-rage="off">
+      <div>
         <button onClick={() => setQuantity(Math.max(1, quantity - 1))}>−</button>
         {quantity}
         <button onClick={() => setQuantity(quantity + 1)}>+</button>
