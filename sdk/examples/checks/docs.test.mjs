@@ -10,6 +10,13 @@ const read = (path) => readFile(new URL(`../${path}`, import.meta.url), "utf8");
 const page = await readPage();
 const blocks = blocksOf(page);
 
+/** Returns what all files of a folder hold. */
+async function contentsOf(folder) {
+  const entries = await readdir(new URL(`../${folder}`, import.meta.url), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  return Promise.all(files.map((entry) => readFile(join(entry.parentPath, entry.name), "utf8")));
+}
+
 /** Languages whose code is checked; shells, headers and answers are not. */
 const CHECKED = ["html", "js", "ts", "tsx", "vue", "svelte", "php", "liquid"];
 
@@ -37,27 +44,23 @@ test("docs/sdk.md names the options that there are, each with its attribute", as
 
 test("docs/sdk.md and the examples know the markup that the code heeds", async () => {
   const markupIn = (text) => [...new Set(text.match(/data-cj-[a-z]+/g))].sort();
-  const contents = async (folder) => {
-    const names = await readdir(new URL(`../${folder}`, import.meta.url), { recursive: true, withFileTypes: true });
-    return Promise.all(
-      names.filter((entry) => entry.isFile()).map((entry) => readFile(join(entry.parentPath, entry.name), "utf8")),
-    );
-  };
-  const heeded = markupIn((await contents("../src")).join());
+  const heeded = markupIn((await contentsOf("../src")).join());
   assert.deepEqual(markupIn(page), heeded);
   for (const folder of ["html", "react", "vue", "next", "sveltekit", "consent"]) {
-    for (const name of markupIn((await contents(folder)).join()))
+    for (const name of markupIn((await contentsOf(folder)).join()))
       assert.ok(heeded.includes(name), `${folder} has ${name}`);
   }
 });
 
 test("docs/sdk.md says the defaults that the code has", async () => {
-  const [, body] = /options: Required<Options> = \{([\s\S]*?)\n\}/.exec(await read("../src/options.ts"));
-  for (const [, name, text] of body.matchAll(/^ {2}(\w+): (.*),$/gm)) {
-    if (text === '""') continue;
-    const [, told] = new RegExp(`\\| \`${name}\` \\| \`data-[a-z-]+\` \\| (.*?) \\|`).exec(page) ?? [];
-    const said = text === "[]" ? "none" : `\`${text.replaceAll('"', "").replaceAll("_", "")}\``;
-    assert.equal(told, said, `default of ${name}`);
+  const [, body] = /export const options = \{([\s\S]*?)\n\}/.exec(await read("../src/options.ts"));
+  const set = Object.fromEntries([...body.matchAll(/^ {2}(\w+): (.*),$/gm)].map(([, name, text]) => [name, text]));
+  const on = [...(await contentsOf("../src")).join().matchAll(/isOn\("(\w+)"\)/g)].map(([, name]) => name);
+  assert.ok(on.length > 5);
+  for (const [, name, told] of page.matchAll(/^\| `(\w+)` \| `data-[a-z-]+` \| (.*?) ?\|/gm)) {
+    if (["apiUrl", "apiKey"].includes(name)) continue;
+    const usual = set[name]?.replaceAll('"', "") ?? String(on.includes(name));
+    assert.equal(told, usual === "[]" ? "none" : `\`${usual}\``, `default of ${name}`);
   }
 });
 
