@@ -31,6 +31,8 @@ const PREFIX: &str = "/sdk/";
 
 const SCRIPT: &str = "customer-journey.min.js";
 const SOURCE_MAP: &str = "customer-journey.min.js.map";
+/// ECMA-426, section 11.1.2: where a map is when the script does not say it itself.
+const SOURCE_MAP_HEADER: HeaderName = HeaderName::from_static("sourcemap");
 
 /// An hour, so that a new release is everywhere on the same day; a page never waits for the question whether
 /// there is one.
@@ -183,10 +185,18 @@ async fn list_versions(headers: HeaderMap) -> Response {
 
 async fn current_script(headers: HeaderMap) -> Result<Response, Problem> {
     let asset = SDK.find(&SDK.stated.current, SCRIPT)?;
-    Ok(asset.answer(&headers, CURRENT_CACHING))
+    Ok(with_source_map(asset.answer(&headers, CURRENT_CACHING)))
 }
 
-/// The script names its map beside itself, so the current one has it there, too.
+/// Names the map beside the script in a header: the same in a comment would cost every visitor bytes.
+fn with_source_map(mut script: Response) -> Response {
+    script
+        .headers_mut()
+        .insert(SOURCE_MAP_HEADER, HeaderValue::from_static(SOURCE_MAP));
+    script
+}
+
+/// The current script's map lies beside it, too.
 async fn current_source_map(headers: HeaderMap) -> Result<Response, Problem> {
     let asset = SDK.find(&SDK.stated.current, SOURCE_MAP)?;
     Ok(asset.answer(&headers, CURRENT_CACHING))
@@ -194,7 +204,7 @@ async fn current_source_map(headers: HeaderMap) -> Result<Response, Problem> {
 
 async fn script(Path(version): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {
     let asset = SDK.find(&version, SCRIPT)?;
-    Ok(asset.answer(&headers, VERSION_CACHING))
+    Ok(with_source_map(asset.answer(&headers, VERSION_CACHING)))
 }
 
 async fn source_map(Path(version): Path<String>, headers: HeaderMap) -> Result<Response, Problem> {

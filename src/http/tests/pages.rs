@@ -128,6 +128,8 @@ async fn the_demo_exists_only_where_it_is_on() {
     let on = app_with_demo();
     let answer = get_from(&on, "/demo", &[]).await;
     assert_eq!(answer.headers()[header::LOCATION], "/demo/");
+    let page = text(get_from(&on, "/demo/", &[]).await).await;
+    assert!(page.contains("data-api-key=\"pk_demo\""), "{page}");
     let image = get_from(&on, "/demo/art/tent.svg", &[]).await;
     assert_eq!(image.headers()[header::CONTENT_TYPE], "image/svg+xml");
 }
@@ -151,7 +153,7 @@ async fn every_link_of_a_page_leads_to_a_file() {
         let body = text(answer).await;
         waiting.extend(links(&path, &content_type, &body));
     }
-    for script in ["/docs/docs.js", "/demo/shop.js"] {
+    for script in ["/docs/docs.js", "/demo/shop.js", "/sdk/customer-journey.min.js"] {
         assert!(seen.contains(script), "{script} is not linked: {seen:?}");
     }
 }

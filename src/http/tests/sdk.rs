@@ -57,6 +57,9 @@ async fn every_page_may_load_and_keep_every_file_of_the_sdk() {
             }
             assert_open(&answer, path);
             assert_open(&head, path);
+            // The map's name is found beside the script, whichever of its addresses was asked for.
+            let names_map = answer.headers().get("sourcemap").is_some();
+            assert_eq!(names_map, content_type == script, "{path}");
             assert_eq!(
                 head.headers()[header::CONTENT_LENGTH],
                 answer.headers()[header::CONTENT_LENGTH],
