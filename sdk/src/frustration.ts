@@ -15,7 +15,7 @@ const RAGE_DISTANCE_PX = 30;
 
 /** Made to be clicked many times: steppers, carousels, players. */
 const REPEATED =
-  "input,[role=spinbutton],[role=slider],[aria-roledescription],[class*=carousel],[class*=slide],[class*=next],[class*=prev],video";
+  "input,[role=spinbutton],[role=slider],[aria-roledescription],[class*=carousel],[class*=slider],[class*=slick],[class*=swiper],video";
 /** Signs alone (`+`, `›`, `→`, `▼`), or words for the next one. */
 const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(one )?(next|prev\w*|more|less)\b)/i;
 

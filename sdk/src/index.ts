@@ -10,7 +10,7 @@ export interface CustomerJourneySDK extends CustomerJourney {}
 /** The tracker of a page; make one. On a server, where there is no page, it does nothing. */
 export class CustomerJourneySDK {
   constructor(options: Options) {
-    if (typeof document == "undefined") return new Proxy(this, { get: () => () => null });
+    if (typeof document == "undefined") return new Proxy(this, { get: (_, name) => (name == "then" ? undefined : () => null) });
     Object.assign(this, startTracker(options));
   }
 }
