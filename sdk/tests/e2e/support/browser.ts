@@ -58,7 +58,9 @@ export async function untilOnDisk(folder: string, text: string): Promise<void> {
   const database = join(folder, "Default/Local Storage/leveldb");
   const wanted = [Buffer.from(text, "latin1"), Buffer.from(text, "utf16le")];
   await until(`${text} is on the disk`, async () => {
-    const files = await Promise.all((await readdir(database)).map((name) => readFile(join(database, name)).catch(() => Buffer.alloc(0))));
+    const files = await Promise.all(
+      (await readdir(database)).map((name) => readFile(join(database, name)).catch(() => Buffer.alloc(0))),
+    );
     return files.some((bytes) => wanted.some((part) => bytes.includes(part)));
   });
 }
@@ -69,7 +71,8 @@ async function processesOf(folder: string): Promise<number[]> {
   for (const entry of await readdir("/proc")) {
     if (!/^\d+$/.test(entry)) continue;
     const line = await readFile(`/proc/${entry}/cmdline`, "utf8").catch(() => "");
-    if (line.includes(`--user-data-dir=${folder}\0`)) found.push({ id: Number(entry), isChild: line.includes("--type=") });
+    if (line.includes(`--user-data-dir=${folder}\0`))
+      found.push({ id: Number(entry), isChild: line.includes("--type=") });
   }
   return found.sort((one, other) => Number(one.isChild) - Number(other.isChild)).map(({ id }) => id);
 }

@@ -169,7 +169,13 @@ export class Gate {
   ): Promise<{ status: number; headers: IncomingMessage["headers"]; body: Buffer }> {
     return new Promise((resolve, reject) => {
       const passed = request(
-        { host: this.target.hostname, port: this.target.port, path: incoming.url, method: incoming.method, headers: incoming.headers },
+        {
+          host: this.target.hostname,
+          port: this.target.port,
+          path: incoming.url,
+          method: incoming.method,
+          headers: incoming.headers,
+        },
         (answer) => {
           read(answer).then(
             (text) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, body: text }),

@@ -131,7 +131,8 @@ export class Service {
 
 function server(variable: string): string {
   const url = process.env[variable];
-  if (!url) throw new Error(`${variable} is not set: run the tests with \`make test\`, or see scripts/test-services.sh`);
+  if (!url)
+    throw new Error(`${variable} is not set: run the tests with \`make test\`, or see scripts/test-services.sh`);
   return url;
 }
 

@@ -3,16 +3,18 @@
 /** How long a condition may take to come true on a machine that is busy with other things. */
 const PATIENCE_MS = 20_000;
 
+export type Truthy<T> = Exclude<T, false | 0 | "" | null | undefined>;
+
 /** Asks `condition` until it gives something; after `patienceMs` it fails, and says what was waited for. */
 export async function until<T>(
   what: string,
   condition: () => T | Promise<T>,
   patienceMs = PATIENCE_MS,
-): Promise<NonNullable<T>> {
+): Promise<Truthy<T>> {
   const deadline = Date.now() + patienceMs;
   for (;;) {
     const value = await condition();
-    if (value) return value;
+    if (value) return value as Truthy<T>;
     if (Date.now() > deadline) throw new Error(`waited in vain until ${what}`);
     await sleep(20);
   }
