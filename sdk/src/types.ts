@@ -95,8 +95,6 @@ export interface Options {
   maskText?: boolean;
   /** Query parameters that are kept besides the campaign's; every other one is cut off. */
   urlParameters?: string[];
-  /** Count a change of the plain fragment (`#reviews`) as a page view; routes (`#/cart`) always are. */
-  hashPageViews?: boolean;
   /** Minutes without an event that end a session. Must be the service's own setting. */
   sessionTimeoutMinutes?: number;
   /** Events that are sent without waiting any longer, 1 to 50. */
@@ -106,3 +104,37 @@ export interface Options {
   /** Most events kept while the service cannot be reached; beyond it the oldest go. */
   queueSizeMax?: number;
 }
+
+/** The tracker of a page. No method ever throws; what may not be recorded is not. */
+export interface CustomerJourney {
+  /** Records an event of any type: 1 to 64 characters of `a-z 0-9 _ . : -`. */
+  track(type: string, fields?: EventFields): void;
+  /** Ends the page view, if there is one, and begins another: for sites that switch the automatic ones off. */
+  trackPageView(fields?: EventFields): void;
+  trackProductView(product: Product): void;
+  trackAddToCart(product: Product): void;
+  trackRemoveFromCart(product: Product): void;
+  trackCheckoutStart(fields?: EventFields): void;
+  trackPurchase(purchase: Purchase): void;
+  trackSearch(query: string, resultsCount?: number): void;
+  trackError(error: unknown, fields?: EventFields): void;
+  /** Links this device to a person. The service replaces e-mail addresses by a hash. */
+  identify(userId: string | number, attributes?: Attributes): void;
+  setAttributes(attributes: Attributes): void;
+  /** Makes this browser a new visitor, as after a logout. */
+  reset(): void;
+  optIn(): void;
+  /** Stops everything, forgets everything, and remembers that. */
+  optOut(): void;
+  /** Whether the visitor opted out here, or by Do Not Track or Global Privacy Control where these are respected. */
+  hasOptedOut(): boolean;
+  setConsent(consent: Consent): void;
+  /** Sends what waits; ends when that is done, or has failed for now. */
+  flush(): Promise<void>;
+  /** `null` where there is none: cookieless, opted out, no consent. */
+  getDeviceId(): string | null;
+  getSessionId(): string | null;
+}
+
+/** A call made before the script came: the stub of the documentation keeps these. */
+export type Call = [method: keyof CustomerJourney, values: unknown[]];

@@ -1,0 +1,106 @@
+// Builds the package (dist/) and the script that the service hands out (assets/sdk/<version>/), and prints sizes and the
+// SRI hash. The script is committed: the service is compiled without Node, and sites pin old versions by their hash.
+//
+//   node build.mjs            builds
+//   node build.mjs --check    builds elsewhere and fails where the committed script is not what the sources give
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { brotliCompressSync, gzipSync } from "node:zlib";
+import { build } from "esbuild";
+import { minify } from "terser";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const { version } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
+const SCRIPT = "customer-journey.min.js";
+
+const shared = {
+  absWorkingDir: here,
+  bundle: true,
+  target: "es2020",
+  // Internal members begin with an underscore so that they can lose their names.
+  mangleProps: /^_/,
+  legalComments: "none",
+  sourcemap: true,
+  write: false,
+};
+
+/** Bundles one entry; returns its code and source map. */
+async function bundle(entry, options) {
+  const { outputFiles } = await build({ ...shared, entryPoints: [entry], outfile: `dist/${SCRIPT}`, ...options });
+  const text = (suffix) => outputFiles.find((file) => file.path.endsWith(suffix)).text;
+  return { code: text(".js"), map: text(".js.map") };
+}
+
+/** esbuild joins the modules, terser takes out what it leaves: together some per cent less than either. */
+async function buildScript() {
+  const { code, map } = await bundle("src/script.ts", { format: "iife" });
+  const result = await minify(code.replace(/\/\/# sourceMappingURL=.*\n?$/, ""), {
+    ecma: 2020,
+    toplevel: true,
+    compress: { passes: 4, unsafe: true, directives: true, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, booleans_as_integers: false },
+    mangle: { toplevel: true },
+    sourceMap: { content: map, url: `${SCRIPT}.map`, includeSources: true },
+  });
+  return { code: result.code, map: result.map };
+}
+
+function write(folder, files) {
+  mkdirSync(folder, { recursive: true });
+  for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content);
+}
+
+function describe({ code }) {
+  return {
+    integrity: `sha384-${createHash("sha384").update(code).digest("base64")}`,
+    bytes: Buffer.byteLength(code),
+    gzip_bytes: gzipSync(code, { level: 9 }).length,
+  };
+}
+
+/** Writes the script of this version, and what versions there are; older versions stay as they are. */
+function publish(assets, script, versions) {
+  write(join(assets, version), { [SCRIPT]: script.code, [`${SCRIPT}.map`]: script.map });
+  const list = { current: version, versions: { ...versions, [version]: describe(script) } };
+  write(assets, { "versions.json": `${JSON.stringify(list, null, 2)}\n` });
+}
+
+function readVersions(assets) {
+  try {
+    return JSON.parse(readFileSync(join(assets, "versions.json"), "utf8")).versions;
+  } catch {
+    return {};
+  }
+}
+
+const assets = join(here, "../assets/sdk");
+const script = await buildScript();
+if (process.argv.includes("--check")) {
+  const scratch = mkdtempSync(join(tmpdir(), "sdk-build-"));
+  publish(scratch, script, readVersions(assets));
+  const names = ["versions.json", join(version, SCRIPT), join(version, `${SCRIPT}.map`)];
+  const stale = names.filter((name) => readFileSync(join(scratch, name), "utf8") !== readFileSync(join(assets, name), "utf8"));
+  rmSync(scratch, { recursive: true });
+  if (stale.length > 0) {
+    console.error(`assets/sdk is older than its sources (${stale.join(", ")}): run "npm run build" in sdk/ and commit the result.`);
+    process.exit(1);
+  }
+} else {
+  publish(assets, script, readVersions(assets));
+}
+
+const module = await bundle("src/index.ts", { format: "esm", minify: true, outfile: "dist/index.js" });
+write(join(here, "dist"), {
+  [SCRIPT]: script.code,
+  [`${SCRIPT}.map`]: script.map,
+  "index.js": module.code,
+  "index.js.map": module.map,
+});
+execFileSync(join(here, "node_modules/.bin/tsc"), ["--project", "tsconfig.build.json"], { cwd: here, stdio: "inherit" });
+
+const { integrity, bytes, gzip_bytes } = describe(script);
+console.log(`${SCRIPT} ${version}: ${bytes} bytes, ${gzip_bytes} gzip, ${brotliCompressSync(script.code).length} brotli`);
+console.log(`integrity="${integrity}"`);

@@ -1,0 +1,22 @@
+/** The script build: starts a tracker from its own script tag, with the calls that were made before it came. */
+import { readAttributes } from "./options.ts";
+import { makeTracker } from "./tracker.ts";
+import type { Call, CustomerJourney, Options } from "./types.ts";
+
+declare global {
+  interface Window {
+    customerJourney?: CustomerJourney & { calls?: Call[] };
+    CustomerJourneySDK: new (options: Options) => CustomerJourney;
+  }
+}
+
+const stub = window.customerJourney;
+const script = (document.currentScript ?? document.querySelector("script[data-api-key]")) as HTMLScriptElement | null;
+
+// A tag that is there twice starts one tracker.
+if (!stub || stub.calls) {
+  window.CustomerJourneySDK = function (options: Options) {
+    return makeTracker(options);
+  } as unknown as Window["CustomerJourneySDK"];
+  if (script?.dataset.apiKey) window.customerJourney = makeTracker(readAttributes(script), stub?.calls);
+}
