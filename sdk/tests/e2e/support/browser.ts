@@ -8,6 +8,8 @@ import { until } from "./until.ts";
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+const USER_AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/150.0.0.0 Safari/537.36";
+
 const LAUNCH = {
   executablePath: CHROMIUM,
   args: [
@@ -16,6 +18,9 @@ const LAUNCH = {
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    // The service takes a browser without a window for a robot. Set for the whole browser, since what a page sends while
+    // it goes away no longer knows the settings of a single context.
+    `--user-agent=${USER_AGENT}`,
   ],
   // Playwright switches it off; people have it, and pages come back from it.
   ignoreDefaultArgs: ["--disable-back-forward-cache"],
@@ -27,14 +32,8 @@ export function launchBrowser(): Promise<Browser> {
 }
 
 /** Starts a browser whose profile is kept in `folder`. */
-export function launchWithProfile(folder: string, userAgent: string): Promise<BrowserContext> {
-  return chromium.launchPersistentContext(folder, { ...LAUNCH, userAgent });
-}
-
-/** What the browser would call itself if it had a window: the service takes a headless one for a robot. */
-export function userAgentOf(browser: Browser): string {
-  const version = browser.version().split(".")[0];
-  return `Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/${version}.0.0.0 Safari/537.36`;
+export function launchWithProfile(folder: string): Promise<BrowserContext> {
+  return chromium.launchPersistentContext(folder, LAUNCH);
 }
 
 /** Kills the process that renders a page, as the memory running out would. */

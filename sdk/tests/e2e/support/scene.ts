@@ -3,7 +3,7 @@ import type { Browser } from "playwright-core";
 import { expect, test as plain } from "vitest";
 
 import type { Options } from "../../../src/types.ts";
-import { launchBrowser, userAgentOf } from "./browser.ts";
+import { launchBrowser } from "./browser.ts";
 import { Gate } from "./gate.ts";
 import { balance, storedEvents, type StoredEvent } from "./reading.ts";
 import { Service } from "./service.ts";
@@ -38,6 +38,7 @@ export class Scene {
   ) {}
 
   static async open(service: Service, browser: Browser): Promise<Scene> {
+    await service.restore();
     const gate = await Gate.to(service.address);
     const site = await Site.open({ apiUrl: gate.address, apiKey: service.writeKey, ...QUIET });
     const known = await storedEvents(service);
@@ -46,8 +47,7 @@ export class Scene {
 
   /** A person who never was here before. */
   async visitor(options: VisitorOptions = {}): Promise<Visitor> {
-    const userAgent = userAgentOf(this.browser);
-    return this.watch(await this.browser.newContext({ userAgent, ...options }));
+    return this.watch(await this.browser.newContext(options));
   }
 
   /** A person with a browser of their own. */

@@ -69,10 +69,16 @@ export class Service {
     });
   }
 
+  /** Makes good what a test that failed left broken. */
+  async restore(): Promise<void> {
+    await Promise.all([this.database.mend(), this.queue.mend()]);
+    if (!this.isRunning) await this.startAgain();
+  }
+
   /** Ends it with SIGKILL, as a loss of power would. */
   async kill(): Promise<void> {
     const child = this.child;
-    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    if (!child || !this.isRunning) return;
     const ended = new Promise((resolve) => child.once("exit", resolve));
     child.kill("SIGKILL");
     await ended;
@@ -88,6 +94,10 @@ export class Service {
 
   logText(): Promise<string> {
     return readFile(this.log, "utf8");
+  }
+
+  private get isRunning(): boolean {
+    return this.child?.exitCode === null && this.child.signalCode === null;
   }
 
   private get configuration(): string {

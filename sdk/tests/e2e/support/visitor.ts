@@ -39,6 +39,12 @@ export class Visitor {
     return page;
   }
 
+  /** Loses the network and finds it again, which ends every wait. */
+  async reconnect(): Promise<void> {
+    await this.context.setOffline(true);
+    await this.context.setOffline(false);
+  }
+
   /** Every event the SDK says it recorded. */
   get recorded(): WireEvent[] {
     return this.announcements.flatMap((said) => (said.kind === "event" ? [said.event] : []));

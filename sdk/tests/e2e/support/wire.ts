@@ -34,6 +34,7 @@ export class Wire {
 
   /** Lets connections through again, on the same port. */
   async mend(): Promise<void> {
+    if (this.server.listening) return;
     this.server = this.makeServer();
     await this.listen();
   }
