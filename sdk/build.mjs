@@ -41,7 +41,15 @@ async function buildScript() {
   const result = await minify(code.replace(/\/\/# sourceMappingURL=.*\n?$/, ""), {
     ecma: 2020,
     toplevel: true,
-    compress: { passes: 4, unsafe: true, directives: true, unsafe_arrows: true, unsafe_methods: true, pure_getters: true, booleans_as_integers: false },
+    compress: {
+      passes: 4,
+      unsafe: true,
+      directives: true,
+      unsafe_arrows: true,
+      unsafe_methods: true,
+      pure_getters: true,
+      booleans_as_integers: false,
+    },
     mangle: { toplevel: true },
     sourceMap: { content: map, url: `${SCRIPT}.map`, includeSources: true },
   });
@@ -82,10 +90,14 @@ if (process.argv.includes("--check")) {
   const scratch = mkdtempSync(join(tmpdir(), "sdk-build-"));
   publish(scratch, script, readVersions(assets));
   const names = ["versions.json", join(version, SCRIPT), join(version, `${SCRIPT}.map`)];
-  const stale = names.filter((name) => readFileSync(join(scratch, name), "utf8") !== readFileSync(join(assets, name), "utf8"));
+  const stale = names.filter(
+    (name) => readFileSync(join(scratch, name), "utf8") !== readFileSync(join(assets, name), "utf8"),
+  );
   rmSync(scratch, { recursive: true });
   if (stale.length > 0) {
-    console.error(`assets/sdk is older than its sources (${stale.join(", ")}): run "npm run build" in sdk/ and commit the result.`);
+    console.error(
+      `assets/sdk is older than its sources (${stale.join(", ")}): run "npm run build" in sdk/ and commit the result.`,
+    );
     process.exit(1);
   }
 } else {
@@ -99,8 +111,13 @@ write(join(here, "dist"), {
   "index.js": module.code,
   "index.js.map": module.map,
 });
-execFileSync(join(here, "node_modules/.bin/tsc"), ["--project", "tsconfig.build.json"], { cwd: here, stdio: "inherit" });
+execFileSync(join(here, "node_modules/.bin/tsc"), ["--project", "tsconfig.build.json"], {
+  cwd: here,
+  stdio: "inherit",
+});
 
 const { integrity, bytes, gzip_bytes } = describe(script);
-console.log(`${SCRIPT} ${version}: ${bytes} bytes, ${gzip_bytes} gzip, ${brotliCompressSync(script.code).length} brotli`);
+console.log(
+  `${SCRIPT} ${version}: ${bytes} bytes, ${gzip_bytes} gzip, ${brotliCompressSync(script.code).length} brotli`,
+);
 console.log(`integrity="${integrity}"`);

@@ -65,11 +65,13 @@ export function setQuantity(sku, wanted) {
   if (after === 0) delete quantities[sku];
   else quantities[sku] = after;
   writeQuantities(quantities);
-  window.customerJourney?.track(after > before ? "add_to_cart" : "remove_from_cart", {
+  const change = {
     ...productFields(product),
     quantity: Math.abs(after - before),
     cart_total: cartTotals().goodsCents / 100,
-  });
+  };
+  if (after > before) window.customerJourney?.trackAddToCart(change);
+  else window.customerJourney?.trackRemoveFromCart(change);
 }
 
 /** Adds pieces of a product to those already there; returns how many really were added. */

@@ -99,9 +99,8 @@ function placeOrder() {
     lines: lines.map((line) => ({ name: line.product.name, quantity: line.quantity, sumCents: line.sumCents })),
   };
   const journey = window.customerJourney;
-  journey?.track("form_submit", { form_id: FORM_ID });
   journey?.identify(byId("email").value.trim().toLowerCase());
-  journey?.track("purchase", {
+  journey?.trackPurchase({
     order_id: order.orderId,
     order_total: totals.totalCents / 100,
     currency: CURRENCY,
@@ -119,16 +118,12 @@ function onSubmit(event) {
     return;
   }
   event.preventDefault();
-  window.customerJourney?.track("form_error", {
-    form_id: FORM_ID,
-    form_validation_errors: problems.map(({ field, problem }) => `${field.id}: ${problem[0]}`),
-  });
 }
 
 function reportStart(totals) {
   if (readTab(STARTED_KEY)) return;
   writeTab(STARTED_KEY, true);
-  window.customerJourney?.track("checkout_start", {
+  window.customerJourney?.trackCheckoutStart({
     cart_total: totals.goodsCents / 100, quantity: totals.pieces, currency: CURRENCY,
   });
 }

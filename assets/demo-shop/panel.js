@@ -1,6 +1,6 @@
 /**
  * The "Your journey" panel: shows which events this page sends and what the service says to each of them.
- * It only listens to what the tracker announces; the shop and the tracker work the same without it.
+ * It only listens to what the SDK announces; the shop and the SDK work the same without it.
  */
 import { copyText, element } from "/demo/dom.js";
 import { readTab, writeTab } from "/demo/tab.js";
@@ -12,7 +12,6 @@ const LOG_ENTRIES_MAX = 60;
 const VERDICT_WORDS = {
   waiting: "waiting",
   accepted: "accepted",
-  duplicate: "already stored",
   rejected: "rejected",
   refused: "refused",
   dropped: "dropped",
@@ -24,6 +23,7 @@ const list = element("ol", { class: "journey-list", "aria-label": "Events, newes
 const headline = element("span", { class: "journey-headline" });
 const notice = element("p", { class: "journey-notice", role: "status" });
 const device = element("code", { class: "journey-device" });
+const journey = window.customerJourney;
 const command = element("code", {});
 let log = readTab(LOG_KEY) ?? [];
 
@@ -58,35 +58,38 @@ function showLog() {
   headline.textContent = last ? `${answered} of ${log.length} events answered · last: ${last.type}` : "no event yet";
 }
 
-function showState(state) {
-  device.textContent = state.deviceId ?? "none";
-  const base = state.apiUrl ?? location.origin;
-  command.textContent = state.deviceId
-    ? `curl -H "X-API-Key: $JOURNEY_SECRET_KEY" "${base}/api/v1/customers/${state.deviceId}/journey"`
-    : "";
-  if (state.optedOut) {
-    headline.textContent = "off, as your browser asks";
-    notice.textContent = "Your browser sends Global Privacy Control or Do Not Track, so this shop records nothing.";
-  } else if (state.stopped) {
-    notice.textContent = `Sending stopped: ${state.stopped}. The events wait in this browser; reload the page once the key is right.`;
-  } else if (state.failures > 0) {
-    notice.textContent = `The service cannot be reached; ${state.waiting} events wait in this browser and will be sent later.`;
-  } else {
-    notice.textContent = "";
-  }
-  notice.hidden = notice.textContent === "";
+/** Says what there is to know about the sending: `waiting`, `failures` and `stopped` come from the SDK. */
+function stateNotice({ waiting = 0, failures = 0, stopped = "" }) {
+  if (!journey) return "The analytics script was not loaded, perhaps by an ad blocker; this shop works the same without it.";
+  if (journey.hasOptedOut()) return "Your browser sends Global Privacy Control or Do Not Track, so this shop records nothing.";
+  if (stopped) return `Sending stopped: ${stopped}. The events wait in this browser; reload the page once the key is right.`;
+  if (failures > 0) return `The service cannot be reached; ${waiting} events wait in this browser and will be sent later.`;
+  return "";
 }
 
-function onEvent({ detail: { event } }) {
+function showState(state) {
+  const deviceId = journey?.getDeviceId() ?? null;
+  device.textContent = deviceId ?? "none";
+  command.textContent = deviceId
+    ? `curl -H "X-API-Key: $JOURNEY_SECRET_KEY" "${location.origin}/api/v1/customers/${deviceId}/journey"`
+    : "";
+  notice.textContent = stateNotice(state);
+  notice.hidden = notice.textContent === "";
+  if (!journey || journey.hasOptedOut()) headline.textContent = "off";
+}
+
+function onEvent({ event }) {
+  // A page view is dated back to when the page came, which is before what its scripts have said already.
   log.push({ id: event.event_id, type: event.event_type, at: event.timestamp, subject: subject(event), verdict: "waiting", detail: "" });
+  log.sort((left, right) => left.at.localeCompare(right.at));
   writeLog();
   showLog();
 }
 
-function onVerdict({ detail: { eventId, verdict, detail } }) {
+function onVerdict({ event_id: eventId, verdict, detail }) {
   const entry = log.find((candidate) => candidate.id === eventId);
   if (!entry) return;
-  Object.assign(entry, { verdict, detail });
+  Object.assign(entry, { verdict, detail: detail ?? "" });
   writeLog();
   showLog();
 }
@@ -94,8 +97,8 @@ function onVerdict({ detail: { eventId, verdict, detail } }) {
 function startAnew() {
   log = [];
   writeLog();
-  window.customerJourney.reset();
-  window.customerJourney.track("page_view");
+  journey?.reset();
+  journey?.track("page_view", { page_title: document.title });
 }
 
 function breakSomething() {
@@ -119,13 +122,12 @@ function panelBody() {
 
 /** Adds the panel to the page and keeps it up to date. */
 export function startPanel() {
-  const panel = element("details", { class: "journey", "data-journey-ignore": true, open: readTab(OPEN_KEY) },
+  const panel = element("details", { class: "journey", "data-cj-ignore": true, open: readTab(OPEN_KEY) },
     element("summary", {}, element("span", { class: "journey-title" }, "Your journey"), headline), panelBody());
   panel.addEventListener("toggle", () => writeTab(OPEN_KEY, panel.open));
-  document.addEventListener("journey:event", onEvent);
-  document.addEventListener("journey:verdict", onVerdict);
-  document.addEventListener("journey:state", ({ detail }) => showState(detail));
+  const listeners = { event: onEvent, verdict: onVerdict, state: showState };
+  document.addEventListener("customer-journey", ({ detail }) => listeners[detail.kind](detail));
   document.body.append(panel);
   showLog();
-  showState(window.customerJourney.state());
+  showState({});
 }

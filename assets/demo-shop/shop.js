@@ -67,7 +67,7 @@ function showProducts() {
   list();
   if (query) {
     byId("search").value = query;
-    window.customerJourney?.track("search", { search_query: query, search_results_count: found.length });
+    window.customerJourney?.trackSearch(query, found.length);
   }
 }
 
@@ -93,7 +93,7 @@ function showProduct() {
   }
   const category = findCategory(product.category);
   document.title = `${product.name} · Fern & Fjord`;
-  window.customerJourney?.setPage(productFields(product));
+  window.customerJourney?.trackProductView(productFields(product));
   byId("product-art").src = `/demo/art/${product.art}.svg`;
   byId("product-category").textContent = category.name;
   byId("product-category").href = `/demo/products.html?category=${category.id}`;

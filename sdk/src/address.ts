@@ -1,4 +1,5 @@
 /** Addresses, without what may tell who somebody is. */
+import { options } from "./options.ts";
 
 /** Campaign parameters and the click ids of advertisers; the service, which has the exact list, looks again. */
 const CAMPAIGN = /^utm_|cl(ic)?k?id$|^(gclsrc|[gw]braid|dicbo|epik|igshid|li_fat_id|rdt_cid|sccid|srsltid)$/i;
@@ -6,22 +7,22 @@ const CAMPAIGN = /^utm_|cl(ic)?k?id$|^(gclsrc|[gw]braid|dicbo|epik|igshid|li_fat
 /** Whether a fragment is a route of the application rather than a place on the page. */
 const ROUTE = /^#!?\//;
 
-function reduceQuery(query: string, allowed: string[]): string {
+function reduceQuery(query: string): string {
   const parameters = new URLSearchParams(query);
   for (const name of [...parameters.keys()]) {
-    if (!CAMPAIGN.test(name) && !allowed.includes(name)) parameters.delete(name);
+    if (!CAMPAIGN.test(name) && !options.urlParameters.includes(name)) parameters.delete(name);
   }
   const kept = parameters.toString();
   return kept && "?" + kept;
 }
 
 /** Returns the address with the allowed parameters only, and with its fragment where that is a route. */
-export function cleanAddress(text: string, allowed: string[]): string | undefined {
+export function cleanAddress(text: string): string | undefined {
   try {
-    const url = new URL(text, location.href);
+    const url = new URL(text);
     const [route, query] = url.hash.split("?");
-    url.search = reduceQuery(url.search, allowed);
-    url.hash = ROUTE.test(url.hash) ? route + reduceQuery(query ?? "", allowed) : "";
+    url.search = reduceQuery(url.search);
+    url.hash = ROUTE.test(url.hash) ? route + reduceQuery(query ?? "") : "";
     return url.href;
   } catch {
     // No address: an empty referrer, above all.

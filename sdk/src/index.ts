@@ -1,5 +1,5 @@
 /** For sites with a bundler: `import { CustomerJourneySDK } from "@customer-journey/sdk"`. */
-import { makeTracker } from "./tracker.ts";
+import { startTracker } from "./tracker.ts";
 import type { CustomerJourney, Options } from "./types.ts";
 
 export type * from "./types.ts";
@@ -11,6 +11,6 @@ export interface CustomerJourneySDK extends CustomerJourney {}
 export class CustomerJourneySDK {
   constructor(options: Options) {
     if (typeof document == "undefined") return new Proxy(this, { get: () => () => null });
-    Object.assign(this, makeTracker(options));
+    Object.assign(this, startTracker(options));
   }
 }

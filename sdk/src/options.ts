@@ -1,8 +1,8 @@
 /** Options: their defaults, and how they are read from a script tag. */
-import { complain } from "./announce.ts";
 import type { Options } from "./types.ts";
 
-const DEFAULTS: Required<Options> = {
+/** Every option of this page's tracker. */
+export const options: Required<Options> = {
   apiUrl: "",
   apiKey: "",
   autoPageViews: true,
@@ -23,30 +23,27 @@ const DEFAULTS: Required<Options> = {
   queueSizeMax: 1000,
 };
 
-/** Returns every option with its value; one of the wrong type keeps its default. */
-export function completeOptions(given?: Options): Required<Options> {
-  const options: Record<string, unknown> = { ...DEFAULTS };
-  for (const [name, value] of Object.entries(given ?? {})) {
-    if (typeof value == typeof options[name]) options[name] = value;
-  }
-  if (!options.apiUrl || !/^pk_/.test(options.apiKey as string)) complain("no apiUrl, or no write key (pk_…)");
-  return options as unknown as Required<Options>;
+/** Sets the options that are given; one of the wrong type keeps its default. */
+export function setOptions(given: Partial<Record<string, unknown>>): void {
+  const all = options as unknown as Record<string, unknown>;
+  for (const name in all) if (typeof given[name] == typeof all[name]) all[name] = given[name];
 }
 
 /** Reads the options of a script tag: `data-api-url` is `apiUrl`. */
 export function readAttributes(script: HTMLScriptElement): Options {
-  const options: Record<string, unknown> = { apiUrl: new URL(script.src || location.href).origin };
-  for (const [name, usual] of Object.entries(DEFAULTS)) {
+  const read: Record<string, unknown> = { apiUrl: new URL(script.src || location.href).origin };
+  for (const [name, usual] of Object.entries(options)) {
     const text = script.dataset[name];
-    if (text === undefined) continue;
-    options[name] =
-      typeof usual == "boolean"
-        ? text != "false"
-        : typeof usual == "number"
-          ? +text || usual
-          : typeof usual == "string"
-            ? text
-            : text.split(/[\s,]+/);
+    if (text) {
+      read[name] =
+        typeof usual == "boolean"
+          ? text != "false"
+          : typeof usual == "number"
+            ? +text || usual
+            : typeof usual == "string"
+              ? text
+              : text.split(/[\s,]+/);
+    }
   }
-  return options as unknown as Options;
+  return read as unknown as Options;
 }

@@ -1,6 +1,10 @@
 /** Page views, the time they were seen for, and the moments at which a page view begins, hides and ends. */
 import { cleanAddress } from "./address.ts";
+import { isKnown } from "./consent.ts";
+import { isSessionOver } from "./identity.ts";
+import { options } from "./options.ts";
 import type { Recorder } from "./recorder.ts";
+import { flush } from "./sender.ts";
 import type { EventFields } from "./types.ts";
 
 /** A visitor who gives no sign of life for this long has left the page open and gone. */
@@ -8,23 +12,18 @@ const IDLE_MS = 3e5;
 /** A shorter stretch is not worth an event of its own; it counts with the next one. */
 const STRETCH_MIN_MS = 1e3;
 
-export interface Pages {
-  /** Ends the page view, if there is one, and begins the next. */
-  _view(fields?: EventFields): void;
-}
-
 /**
- * `depth` tells how far the page was scrolled. `isOver` tells whether the session has ended meanwhile. `lastWords` is called
- * when the page goes away, `flush` when it goes out of sight.
+ * Starts to watch; returns a function that ends the page view, if there is one, and begins the next. `isFirst` leaves the
+ * one before alone: it was never recorded.
+ *
+ * `depth` tells how far the page was scrolled; `lastWords` is called when the page goes away.
  */
 export function capturePages(
   recorder: Recorder,
-  depth: (() => number) | undefined,
-  isOver: () => boolean,
-  flush: () => void,
+  depth: (() => number) | false,
   lastWords: () => void,
-): Pages {
-  const { _options: options, _moments: moments, _listen: listen } = recorder;
+): (fields?: EventFields, at?: number, isFirst?: boolean) => void {
+  const { _moments: moments, _listen: listen, _record: record } = recorder;
   const isVisible = () => document.visibilityState == "visible";
   const run = (listeners: (() => void)[]) => listeners.forEach((listener) => listener());
 
@@ -39,7 +38,7 @@ export function capturePages(
   let routing: ReturnType<typeof setTimeout> | undefined;
   let routedAt = 0;
 
-  const address = () => cleanAddress(location.href, options.urlParameters) ?? "";
+  const address = () => cleanAddress(location.href) ?? "";
 
   /** Notes a sign of life: the time since the last one was spent here, unless it was too long. */
   const sign = () => {
@@ -50,7 +49,10 @@ export function capturePages(
 
   const leave = () => {
     hasLeft = true;
-    recorder._record("page_leave", { time_on_page_seconds: Math.round(seenMs / 100) / 10, scroll_depth: depth?.() });
+    record("page_leave", {
+      time_on_page_seconds: Math.round(seenMs / 100) / 10,
+      scroll_depth: depth ? depth() : undefined,
+    });
     seenMs = 0;
   };
 
@@ -68,22 +70,22 @@ export function capturePages(
     seenMs = 0;
     signAt = performance.now();
     hasLeft = false;
-    recorder._record(
+    record(
       "page_view",
       {
         page_title: options.maskText ? document.title.replace(/\S/g, "*") : document.title,
-        referrer: previous ?? cleanAddress(document.referrer, options.urlParameters),
+        referrer: previous ?? cleanAddress(document.referrer),
         viewport_size: [innerWidth, innerHeight],
         screen_resolution: [screen.width, screen.height],
         ...fields,
       },
-      at,
+      at || undefined,
     );
     run(moments._begin);
   };
 
-  const view = (fields?: EventFields, at?: number) => {
-    if (current) {
+  const view = (fields?: EventFields, at?: number, isFirst?: boolean) => {
+    if (current && !isFirst) {
       end(at);
       previous = current;
     }
@@ -111,12 +113,12 @@ export function capturePages(
     flush();
   };
 
-  const show = () => {
+  const show = (at?: number) => {
     hiddenAt = undefined;
     signAt = performance.now();
     if (!current) {
-      if (options.autoPageViews) begin();
-    } else if (isOver()) {
+      if (options.autoPageViews) begin({}, at);
+    } else if (isKnown() && isSessionOver(Date.now())) {
       // Who comes back to an open tab after a long time visits anew, and comes from nowhere.
       previous = current;
       begin({ referrer: undefined });
@@ -124,11 +126,13 @@ export function capturePages(
   };
 
   listen(document, "visibilitychange", () => {
-    if (!isGone) (isVisible() ? show : hide)();
+    if (!isGone) isVisible() ? show() : hide();
   });
   listen(window, "pagehide", () => {
     if (isGone) return;
     if (isVisible()) {
+      // Who leaves before the document is there was here nevertheless.
+      start();
       settleRoute();
       run(moments._hide);
     }
@@ -155,10 +159,14 @@ export function capturePages(
     listen(window, "popstate", route);
     listen(window, "hashchange", route);
   }
-  // A page in a background tab, or made ahead of time, counts once it is seen; its title is known with its body.
-  const start = () => isVisible() && show();
-  if (document.body) start();
+  // Titles are made until the document is there, so the first page view waits for that, dated back to now. A page in a
+  // background tab, or made ahead of time, counts once it is seen.
+  const startedAt = Date.now();
+  const start = () => {
+    if (isVisible() && !current) show(startedAt);
+  };
+  if (performance.timing.domContentLoadedEventStart) start();
   else listen(document, "DOMContentLoaded", start);
 
-  return { _view: view };
+  return view;
 }

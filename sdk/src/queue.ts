@@ -1,6 +1,7 @@
 /** Events that wait for the service's answer: one entry each, so that two tabs never overwrite each other's. */
-import type { Announce } from "./announce.ts";
-import { OWN, type Store } from "./store.ts";
+import { announce } from "./announce.ts";
+import { options } from "./options.ts";
+import { get, keys, OWN, remove, set } from "./store.ts";
 
 const WAITING = OWN + "q.";
 /**
@@ -19,46 +20,43 @@ export interface Batch {
   _texts: string[];
 }
 
-export interface Queue {
-  _add(id: string, text: string): void;
-  _size(): number;
-  /** The oldest events, as many as one request may carry, without those in `except`. */
-  _batch(except?: string): Batch;
-  /** Takes an event out, now that its fate is known. */
-  _settle(id: string, verdict: string, detail?: string): void;
-  /** Sets a batch aside that was sent without hope of an answer; without one, puts back what was set aside. */
-  _say(batch?: Batch): void;
+/** Returns the ids of the events to be sent, oldest first, without those in `except`. */
+export function waitingIds(except: unknown = ""): string[] {
+  except += "" + get(SAID);
+  return keys(WAITING)
+    .map((key) => key.slice(WAITING.length))
+    .filter((id) => !(except as string).includes(id));
 }
 
-export function makeQueue(store: Store, sizeMax: number, announce: Announce): Queue {
-  const waiting = (except = "") => {
-    except += store._get(SAID);
-    return store._keys(WAITING).filter((key) => !except.includes(key.slice(WAITING.length)));
-  };
-  const queue: Queue = {
-    _add(id, text) {
-      store._set(WAITING + id, text);
-      const keys = waiting();
-      if (keys.length > sizeMax) queue._settle(keys[0]!.slice(WAITING.length), "dropped", "queue is full");
-    },
-    _size: () => waiting().length,
-    _batch(except) {
-      const batch: Batch = { _ids: [], _texts: [] };
-      let bytes = 0;
-      for (const key of waiting(except).slice(0, BATCH_EVENTS_MAX)) {
-        const text = store._get(key);
-        bytes += new Blob([text!]).size;
-        if (bytes > BATCH_BYTES_MAX && batch._ids[0]) break;
-        // Another tab may have settled it just now.
-        if (text) batch._ids.push(key.slice(WAITING.length)), batch._texts.push(text);
-      }
-      return batch;
-    },
-    _settle(id, verdict, detail) {
-      store._remove(WAITING + id);
-      announce("verdict", { event_id: id, verdict, detail }, verdict != "accepted" && `event ${verdict}: ${detail}`);
-    },
-    _say: (batch) => (batch ? store._set(SAID, store._get(SAID) + "," + batch._ids) : store._remove(SAID)),
-  };
-  return queue;
+/** Puts an event into the queue. */
+export function enqueue(id: string, text: string): void {
+  set(WAITING + id, text);
+  const ids = waitingIds();
+  if (ids.length > options.queueSizeMax) settle(ids[0]!, "dropped", "queue is full");
 }
+
+/** Returns the oldest events, as many as one request may carry, without those in `except`. */
+export function nextBatch(except?: unknown): Batch {
+  const batch: Batch = { _ids: [], _texts: [] };
+  let bytes = 0;
+  for (const id of waitingIds(except).slice(0, BATCH_EVENTS_MAX)) {
+    const text = get(WAITING + id);
+    bytes += new Blob([text!]).size;
+    if (bytes > BATCH_BYTES_MAX && batch._ids[0]) break;
+    // Another tab may have settled it just now.
+    if (text) (batch._ids.push(id), batch._texts.push(text));
+  }
+  return batch;
+}
+
+/** Takes an event out of the queue, now that its fate is known. */
+export function settle(id: string, verdict: string, detail?: string): void {
+  remove(WAITING + id);
+  announce("verdict", { event_id: id, verdict, detail }, verdict != "accepted" && `event ${verdict}: ${detail}`);
+}
+
+/** Sets events aside that were sent without hope of an answer. */
+export const setAside = (ids: string[]): void => set(SAID, get(SAID) + "," + ids);
+
+/** Puts back what was set aside. */
+export const putBack = (): void => remove(SAID);

@@ -21,7 +21,11 @@ export interface Recorder {
   /** Records an event, or does nothing where nothing may be recorded. Never throws. `at` is in ms since 1970. */
   _record(type: string, fields?: EventFields, at?: number): void;
   /** Listens, passively and before the page can stop the event; what fails in a listener stays out of the page. */
-  _listen<Type extends keyof Everything>(target: EventTarget, type: Type, listener: (event: Everything[Type]) => void): void;
+  _listen<Type extends keyof Everything>(
+    target: EventTarget,
+    type: Type,
+    listener: (event: Everything[Type]) => void,
+  ): void;
   /** From now on, events happen at this time and address instead of the present ones; without them, no longer. */
   _hold(at?: number, address?: string): void;
 }

@@ -1,6 +1,6 @@
 /** The script build: starts a tracker from its own script tag, with the calls that were made before it came. */
 import { readAttributes } from "./options.ts";
-import { makeTracker } from "./tracker.ts";
+import { startTracker } from "./tracker.ts";
 import type { Call, CustomerJourney, Options } from "./types.ts";
 
 declare global {
@@ -16,7 +16,7 @@ const script = (document.currentScript ?? document.querySelector("script[data-ap
 // A tag that is there twice starts one tracker.
 if (!stub || stub.calls) {
   window.CustomerJourneySDK = function (options: Options) {
-    return makeTracker(options);
+    return startTracker(options);
   } as unknown as Window["CustomerJourneySDK"];
-  if (script?.dataset.apiKey) window.customerJourney = makeTracker(readAttributes(script), stub?.calls);
+  if (script?.dataset.apiKey) window.customerJourney = startTracker(readAttributes(script), stub?.calls);
 }

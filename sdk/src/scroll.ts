@@ -10,7 +10,8 @@ export function captureScroll(recorder: Recorder): () => number {
   let isWaiting = false;
   const look = () => {
     const { scrollHeight } = document.documentElement;
-    if (scrollHeight) deepest = Math.max(deepest, Math.min(100, Math.round(((scrollY + innerHeight) / scrollHeight) * 100)));
+    if (scrollHeight)
+      deepest = Math.max(deepest, Math.min(100, Math.round(((scrollY + innerHeight) / scrollHeight) * 100)));
     return deepest;
   };
   recorder._moments._begin.push(() => (deepest = reached = 0));

@@ -2,49 +2,57 @@
 
 /** Begins the name of everything this SDK keeps in the browser. */
 export const OWN = "cj.";
+/** The visitor's decisions, which are kept even where nothing else is. */
+export const OPTED_OUT = OWN + "out";
+export const CONSENT = OWN + "consent";
 
-export interface Store {
-  _get(key: string): string | undefined;
-  _set(key: string, value: string): void;
-  _remove(key: string): void;
-  /** Names that begin with `prefix`, in order. */
-  _keys(prefix: string): string[];
-  /** Whether everything here outlives the page. */
-  _isLasting(): boolean;
-  /** From now on, localStorage is used, or not. What is in memory moves there. */
-  _persist(wanted: boolean): void;
+let persistent = false;
+const memory: Record<string, string> = {};
+
+export const isDecision = (key: string): boolean => key == OPTED_OUT || key == CONSENT;
+
+/** Even looking at `localStorage` throws where the visitor forbids it, and writing does where it is full. */
+function inStorage<T>(isWanted: boolean, use: (storage: Storage) => T): T | undefined {
+  try {
+    if (isWanted) return use(localStorage);
+  } catch {
+    // Memory has to do.
+  }
 }
 
-export function makeStore(persistent: boolean): Store {
-  let memory: Record<string, string> = {};
-  // Even looking at `localStorage` throws where the visitor forbids it, and writing does where it is full.
-  const inStorage = <T>(use: (storage: Storage) => T): T | undefined => {
-    try {
-      if (persistent) return use(localStorage);
-    } catch {
-      // Memory has to do.
-    }
-  };
-  const store: Store = {
-    _get: (key) => memory[key] ?? inStorage((storage) => storage.getItem(key)) ?? undefined,
-    _set(key, value) {
-      memory[key] = value;
-      inStorage((storage) => {
-        storage.setItem(key, value);
-        delete memory[key];
-      });
-    },
-    _remove(key) {
-      delete memory[key];
-      inStorage((storage) => storage.removeItem(key));
-    },
-    _keys: (prefix) =>
-      [...Object.keys(memory), ...(inStorage(Object.keys) ?? [])].filter((key) => key.startsWith(prefix)).sort(),
-    _isLasting: () => persistent && !Object.keys(memory)[0],
-    _persist(wanted) {
-      persistent = wanted;
-      for (const key in memory) store._set(key, memory[key]!);
-    },
-  };
-  return store;
+export const get = (key: string): string | null | undefined =>
+  memory[key] ?? inStorage(persistent || isDecision(key), (storage) => storage.getItem(key));
+
+export function set(key: string, value: unknown): void {
+  memory[key] = "" + value;
+  inStorage(persistent || isDecision(key), (storage) => {
+    storage.setItem(key, memory[key]!);
+    delete memory[key];
+  });
+}
+
+export function remove(key: string): void {
+  delete memory[key];
+  inStorage(true, (storage) => storage.removeItem(key));
+}
+
+/** Returns the names that begin with `prefix`, in order. */
+export const keys = (prefix: string): string[] =>
+  [...Object.keys(memory), ...(inStorage(persistent, Object.keys) ?? [])]
+    .filter((key) => key.startsWith(prefix))
+    .sort();
+
+/** Whether everything here outlives the page. */
+export const isLasting = (): boolean => persistent && !Object.keys(memory)[0];
+
+/** From now on, localStorage is used, or not. What is in memory moves there. */
+export function persist(wanted: boolean): void {
+  persistent = wanted;
+  for (const key in memory) set(key, memory[key]!);
+}
+
+/** Forgets all but the visitor's decisions, wherever it is kept. */
+export function clear(): void {
+  persistent = true;
+  for (const key of keys(OWN)) if (!isDecision(key)) remove(key);
 }
