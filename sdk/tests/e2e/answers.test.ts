@@ -213,7 +213,10 @@ test("a queue that is full drops its oldest events and says so", async ({ scene 
   const lost = dropped.map((said) => said.event_id);
   expect(new Set(lost).size).toBe(31);
   const timesOf = (isLost: boolean) =>
-    recorded.filter((event) => lost.includes(event.event_id) === isLost).map((event) => event.timestamp).sort();
+    recorded
+      .filter((event) => lost.includes(event.event_id) === isLost)
+      .map((event) => event.timestamp)
+      .sort();
   expect(timesOf(true).at(-1)! <= timesOf(false)[0]!, "the lost ones are the oldest").toBe(true);
   expect(visitor.console.join("\n")).toMatch(/drop|oldest|full/i);
 

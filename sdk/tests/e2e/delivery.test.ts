@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { expect } from "vitest";
 
 import { crash, killBrowser, launchWithProfile, untilOnDisk } from "./support/browser.ts";
+import { controlClock } from "./support/page-tricks.ts";
 import { test, type Scene } from "./support/scene.ts";
 import { sleep, until } from "./support/until.ts";
 import { track } from "./support/visitor.ts";
@@ -137,7 +138,10 @@ for (const tabs of [2, 5]) {
   test(`${tabs} tabs that record at the same time send each event once`, async ({ scene }) => {
     scene.gate.slow(300);
     const visitor = await scene.visitor();
-    const pages = await Promise.all(Array.from({ length: tabs }, () => visitor.open(scene.site.origin)));
+    const first = await visitor.open(scene.site.origin);
+    await until("the first tab began", () => visitor.recorded.length);
+    const others = await Promise.all(Array.from({ length: tabs - 1 }, () => visitor.open(scene.site.origin)));
+    const pages = [first, ...others];
     for (let round = 0; round < 5; round++) {
       await Promise.all(pages.map((page, tab) => track(page, "thought", 8, { tab, round })));
       await sleep(150);
@@ -211,18 +215,7 @@ test("with the storage full events still arrive, also those of a page that close
 
 test("a clock that is three days slow does not make old events", async ({ scene }) => {
   const visitor = await scene.visitor();
-  await visitor.context.addInitScript(() => {
-    const slow = 3 * 24 * 3600 * 1000;
-    const RealDate = Date;
-    globalThis.Date = class extends RealDate {
-      constructor(...parameters: [] | [number]) {
-        super(...((parameters.length ? parameters : [RealDate.now() - slow]) as [number]));
-      }
-      static override now() {
-        return RealDate.now() - slow;
-      }
-    } as DateConstructor;
-  });
+  await controlClock(visitor.context, -3 * 24 * 3600 * 1000);
   const began = Date.now();
   const page = await visitor.open(scene.site.origin);
   await track(page, "thought", 5);
