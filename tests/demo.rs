@@ -229,7 +229,6 @@ async fn a_visit_to_the_shop_can_be_read_back_and_outlives_the_demo() {
     let loaded = expected_events(&folder);
     assert_eq!(folder.count(ALL_EVENTS).await, loaded);
 
-    let config: Value = serde_json::from_str(&demo.get("/demo/config.json")).unwrap();
     let event = json!({
         "event_id": "shop-1", "event_type": "page_view", "device_id": "a-browser",
         "page_url": format!("http://{}/demo/product.html?sku=FF-101&secret=x", demo.address),
@@ -237,7 +236,7 @@ async fn a_visit_to_the_shop_can_be_read_back_and_outlives_the_demo() {
     let headers = format!(
         "Origin: http://{}\r\nX-API-Key: {}\r\nContent-Type: application/json\r\n",
         demo.address,
-        config["apiKey"].as_str().unwrap()
+        folder.record()["write_key"].as_str().unwrap()
     );
     let body = json!({ "events": [event] }).to_string();
     let (status, answer) = demo.request("POST", "/api/v1/events/batch", &headers, &body);

@@ -96,7 +96,7 @@ async function send(batch: Batch): Promise<boolean | void> {
     isSettled = true;
   } else {
     const backOffMs = Math.min(BACK_OFF_MAX_MS, BACK_OFF_MS * 2 ** ++failures);
-    set(RETRY_AT, Date.now() + retryAfterMs + backOffMs * (0.5 + Math.random() / 2));
+    set(RETRY_AT, Math.ceil(Date.now() + retryAfterMs + backOffMs * (0.5 + Math.random() / 2)));
   }
   announce("state", { waiting: waitingIds().length, failures, stopped }, warning);
   return isSettled;

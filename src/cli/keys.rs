@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context as _, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
 use sqlx::{Connection, PgConnection};
@@ -74,19 +74,32 @@ pub async fn run(arguments: KeysArguments, config: &Config, clock: &Clock) -> Re
     let mut connection = PgConnection::connect(&config.database.url)
         .await
         .context("the database cannot be reached: is it running, and is database.url right?")?;
-    let hasher = Hasher::new(&config.secrets.api_key_salt);
+    let context = Context {
+        hasher: Hasher::new(&config.secrets.api_key_salt),
+        public_url: config.server.public_url.clone(),
+        now: clock.now(),
+    };
     let output = &mut std::io::stdout().lock();
-    execute(arguments, &mut connection, &hasher, clock.now(), output).await
+    execute(arguments, &mut connection, &context, output).await
+}
+
+/// What a command needs besides the database.
+struct Context {
+    hasher: Hasher,
+    /// Empty when the configuration has none.
+    public_url: String,
+    now: DateTime<Utc>,
 }
 
 async fn execute(
     arguments: KeysArguments,
     connection: &mut PgConnection,
-    hasher: &Hasher,
-    now: DateTime<Utc>,
+    context: &Context,
     output: &mut impl Write,
 ) -> Result<()> {
     let json = arguments.json;
+    let Context { hasher, now, .. } = context;
+    let now = *now;
     match arguments.command {
         KeysCommand::Create {
             kind,
@@ -98,7 +111,7 @@ async fn execute(
             let expires_at = expires_in.map(|duration| now + duration);
             let new = NewKey::checked(kind, &name, &origins, &scopes, expires_at)?;
             let issued = keys::create_key(connection, hasher, &new, now).await?;
-            print_issued(output, json, &IssuedKeyOut::new(issued, now))
+            print_issued(output, json, &IssuedKeyOut::new(issued, now), &context.public_url)
         }
         KeysCommand::List => {
             let listed = read_all(connection, now).await?;
@@ -111,7 +124,7 @@ async fn execute(
                 bail!("there is no usable key {id}: `customer-journey keys list` shows all of them");
             };
             transaction.commit().await?;
-            print_issued(output, json, &IssuedKeyOut::new(issued, now))
+            print_issued(output, json, &IssuedKeyOut::new(issued, now), &context.public_url)
         }
         KeysCommand::Revoke { id } => {
             let Some(record) = keys::revoke_key(connection, id, now).await? else {
@@ -134,7 +147,7 @@ async fn read_all(connection: &mut PgConnection, now: DateTime<Utc>) -> Result<V
     }
 }
 
-fn print_issued(output: &mut impl Write, json: bool, issued: &IssuedKeyOut) -> Result<()> {
+fn print_issued(output: &mut impl Write, json: bool, issued: &IssuedKeyOut, public_url: &str) -> Result<()> {
     if json {
         return print_json(output, issued);
     }
@@ -145,6 +158,29 @@ fn print_issued(output: &mut impl Write, json: bool, issued: &IssuedKeyOut) -> R
         issued.record.id,
         kind_and_rights(&issued.record),
         issued.record.name
+    )?;
+    if issued.record.kind == KeyKind::Write {
+        print_script_tag(output, &issued.key, public_url)?;
+    }
+    Ok(())
+}
+
+/// Stands in the tag for an address that the configuration does not have.
+const PUBLIC_URL_PLACE: &str = "https://YOUR-JOURNEY-HOST";
+
+fn print_script_tag(output: &mut impl Write, key: &str, public_url: &str) -> Result<()> {
+    let known = !public_url.is_empty();
+    let base = if known { public_url } else { PUBLIC_URL_PLACE };
+    writeln!(output, "\nFor every page of the site, in its head:")?;
+    if !known {
+        writeln!(
+            output,
+            "(put the address of this service in place of {PUBLIC_URL_PLACE}, or set server.public_url)"
+        )?;
+    }
+    writeln!(
+        output,
+        "\n<script src=\"{base}/sdk/customer-journey.min.js\" async data-api-url=\"{base}\" data-api-key=\"{key}\"></script>"
     )?;
     Ok(())
 }
@@ -233,12 +269,19 @@ mod tests {
     }
 
     async fn keys(connection: &mut PgConnection, line: &str) -> Result<String> {
+        keys_of("", connection, line).await
+    }
+
+    async fn keys_of(public_url: &str, connection: &mut PgConnection, line: &str) -> Result<String> {
         let words = std::iter::once("keys").chain(line.split(' '));
         let arguments = Program::try_parse_from(words)?.keys;
-        let now = "2026-03-01T12:00:00Z".parse()?;
+        let context = Context {
+            hasher: Hasher::new("a salt of sixteen"),
+            public_url: public_url.to_owned(),
+            now: "2026-03-01T12:00:00Z".parse()?,
+        };
         let mut output = Vec::new();
-        let hasher = Hasher::new("a salt of sixteen");
-        execute(arguments, connection, &hasher, now, &mut output).await?;
+        execute(arguments, connection, &context, &mut output).await?;
         Ok(String::from_utf8(output)?)
     }
 
@@ -277,6 +320,35 @@ mod tests {
         let listed: serde_json::Value =
             serde_json::from_str(&keys(connection, "list --json").await.unwrap()).unwrap();
         assert_eq!(listed[2]["rotated_from"], 2);
+    }
+
+    #[sqlx::test(migrations = "./migrations")]
+    async fn a_write_key_comes_with_its_script_tag(pool: sqlx::PgPool) {
+        let connection = &mut *pool.acquire().await.unwrap();
+        let line = "create --kind write --name Shop";
+        let created = keys_of("https://journey.example", connection, line)
+            .await
+            .unwrap();
+        let key = created.lines().next().unwrap();
+        let tag = format!(
+            "<script src=\"https://journey.example/sdk/customer-journey.min.js\" async \
+             data-api-url=\"https://journey.example\" data-api-key=\"{key}\"></script>"
+        );
+        assert_eq!(created.lines().last(), Some(tag.as_str()));
+        assert!(!created.contains("server.public_url"));
+
+        let rotated = keys(connection, "rotate 1").await.unwrap();
+        assert!(rotated.contains("server.public_url"), "{rotated}");
+        let tag = rotated.lines().last().unwrap();
+        assert!(
+            tag.starts_with("<script src=\"https://YOUR-JOURNEY-HOST/sdk/"),
+            "{tag}"
+        );
+
+        let secret = keys(connection, "create --kind secret --name Me --scope read").await;
+        assert!(!secret.unwrap().contains("<script"));
+        let machine = keys(connection, "create --kind write --name Other --json").await;
+        serde_json::from_str::<serde_json::Value>(&machine.unwrap()).unwrap();
     }
 
     #[sqlx::test(migrations = "./migrations")]

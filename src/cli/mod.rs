@@ -11,6 +11,7 @@ mod export;
 mod import;
 mod keys;
 mod migrate;
+mod openapi;
 mod person;
 mod queue;
 mod rebuild;
@@ -51,6 +52,8 @@ enum Command {
     Import(import::Arguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
+    /// Print the description of the API, as the service serves it at /openapi.json
+    Openapi,
     /// Export or erase a person, undo a merge
     Person(person::PersonArguments),
     /// Derive sessions again from their events
@@ -85,6 +88,7 @@ impl Command {
                 block_on(keys::run(arguments, &config, &Clock::system()))?;
                 Ok(ExitCode::SUCCESS)
             }
+            Self::Openapi => openapi::run(),
             Self::Person(arguments) => {
                 let config = load(config_path.as_deref())?;
                 block_on(person::run(arguments, &config, &Clock::system()))?;

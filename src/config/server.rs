@@ -7,6 +7,9 @@ section! {
     pub struct Server in "server" {
         /// Address and port to listen on.
         listen: String = "127.0.0.1:8030".into(),
+        /// Address that sites reach the service at, such as `https://journey.example`, for the script tag that
+        /// `keys create` prints. Empty: the tag holds a placeholder.
+        public_url: String = String::new(),
         /// Proxies in front whose `X-Forwarded-For` entries are believed, counted from the right.
         trusted_proxy_hops: usize = 0,
         /// Origins browsers may call the API from; `*` allows any. Write keys add their own origins.

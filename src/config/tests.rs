@@ -258,6 +258,9 @@ fn each_rule_refuses_what_breaks_it_under_the_key_at_fault() {
         ("server.listen", "\"localhost\""),
         ("server.cors_origins", "[\"https://shop.example/path\"]"),
         ("server.cors_origins", "[\"shop.example\"]"),
+        ("server.public_url", "\"journey.example\""),
+        ("server.public_url", "\"ftp://journey.example\""),
+        ("server.public_url", "\"https://journey.example/\""),
         ("server.request_timeout_seconds", "0"),
         ("server.shutdown_timeout_seconds", "0"),
         ("database.url", "\"mysql://db/journey\""),
@@ -305,7 +308,7 @@ fn each_rule_refuses_what_breaks_it_under_the_key_at_fault() {
 
 #[test]
 fn good_values_of_every_ruled_key_pass() {
-    let file = "[server]\nlisten = \"[::1]:0\"\ncors_origins = [\"*\", \"http://localhost:5173\"]\n\
+    let file = "[server]\nlisten = \"[::1]:0\"\ncors_origins = [\"*\", \"http://localhost:5173\"]\npublic_url = \"https://journey.example:8443\"\n\
         [redis]\nqueue_url = \"\"\ncache_url = \"unix:///run/redis-cache/redis.sock\"\n[ingest]\nqueue = \"direct\"\n\
         [retention]\nevents_days = 0\ncompress_after_days = 100\n[site]\ntimezone = \"America/Argentina/Buenos_Aires\"\n\
         own_hosts = [\"shop.example\", \"127.0.0.1\"]\n[telemetry]\nlog_filter = \"customer_journey=debug,warn\"\n";

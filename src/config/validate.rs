@@ -62,6 +62,16 @@ impl Config {
                 )
             },
         );
+        rules.hold(
+            server.public_url.is_empty() || is_origin(&server.public_url),
+            "server.public_url",
+            || {
+                format!(
+                    "must be empty or scheme://host[:port] without a path, such as https://journey.example, but is {:?}",
+                    server.public_url
+                )
+            },
+        );
         for origin in &server.cors_origins {
             rules.hold(origin == "*" || is_origin(origin), "server.cors_origins", || {
                 let remedy =

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::address::{Address, Campaign, Reducer, click_id};
 use super::field::{self, Fraction, Read};
 use super::model::Event;
+use super::names::is_field;
 use super::privacy::Cleaner;
 use super::time;
 
@@ -45,6 +46,9 @@ impl Draft<'_> {
     /// # Errors
     /// A sentence that says what the field must be.
     pub fn read(&mut self, name: &str, value: &Value) -> Result<bool, &'static str> {
+        if !is_field(name) {
+            return Ok(self.note_click_id(name, value));
+        }
         Ok(self.read_identity(name, value)?
             || self.read_page(name, value)?
             || self.read_interaction(name, value)?
@@ -78,7 +82,7 @@ impl Draft<'_> {
             "utm_term" => self.event.utm_term = self.text(name, value, TEXT_MAX)?,
             "utm_content" => self.event.utm_content = self.text(name, value, TEXT_MAX)?,
             "click_id" => self.event.click_id = read_click_id(value)?,
-            _ => return Ok(self.note_click_id(name, value)),
+            _ => return Ok(false),
         }
         Ok(true)
     }

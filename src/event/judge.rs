@@ -229,12 +229,21 @@ impl<'a> Reading<'a> {
         event.device_id = match (&event.user_id, self.context.client_ip) {
             (Some(user_id), _) => format!("{USER_DEVICE_PREFIX}{user_id}"),
             (None, Some(address)) if self.policy.cookieless => self.day_device(address, user_agent),
-            _ => {
-                let detail = "An event needs a `device_id` or a `user_id`.";
-                return Err(Refusal::new(RejectReason::MissingIdentity, detail));
-            }
+            _ => return Err(self.no_identity()),
         };
         Ok(())
+    }
+
+    /// Says what the client can send, and what the operator can set instead.
+    fn no_identity(self) -> Refusal {
+        let detail = if self.policy.cookieless {
+            "An event needs a `device_id` or a `user_id`. Cookieless mode knows no client address to make an id \
+             from: does the proxy pass it on, and is `server.trusted_proxy_hops` right?"
+        } else {
+            "An event needs a `device_id` or a `user_id`. For pages without storage the operator can set \
+             `privacy.cookieless = true`, which makes an id for the day."
+        };
+        Refusal::new(RejectReason::MissingIdentity, detail)
     }
 
     /// Makes a device id that tells the visitors of one day apart and says nothing the day after.

@@ -343,7 +343,12 @@ fn without_cookies_a_device_lasts_a_day() {
         client_ip: None,
         ..noon
     };
-    assert_eq!(device(&hidden).unwrap_err().reason, RejectReason::MissingIdentity);
+    let rejection = device(&hidden).unwrap_err();
+    assert_eq!(rejection.reason, RejectReason::MissingIdentity);
+    assert!(rejection.detail.contains("server.trusted_proxy_hops"));
+    let rejection = judged(json!({"event_type": "click"})).unwrap_err();
+    assert_eq!(rejection.reason, RejectReason::MissingIdentity);
+    assert!(rejection.detail.contains("`privacy.cookieless = true`"));
 }
 
 #[test]
@@ -704,37 +709,8 @@ fn a_rejection_repeats_no_value() {
 
 /// Names the service knows.
 fn known_name() -> impl Strategy<Value = String> {
-    proptest::sample::select(vec![
-        "event_type",
-        "event_id",
-        "device_id",
-        "user_id",
-        "session_id",
-        "timestamp",
-        "seq",
-        "page_url",
-        "referrer",
-        "coordinates",
-        "scroll_depth",
-        "product_price",
-        "quantity",
-        "currency",
-        "search_query",
-        "user_agent",
-        "device_type",
-        "custom_properties",
-        "customer_attributes",
-        "screen_resolution",
-        "time_on_page_seconds",
-        "form_validation_errors",
-        "utm_source",
-        "gclid",
-        "total",
-        "price",
-        "error_stack",
-        "page_title",
-    ])
-    .prop_map(str::to_owned)
+    let names = [&crate::event::FIELDS[..], &["gclid", "price", "total"]].concat();
+    proptest::sample::select(names).prop_map(str::to_owned)
 }
 
 /// Any JSON, with names and values that come near what the service knows.

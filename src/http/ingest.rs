@@ -15,6 +15,7 @@ use super::{
     AppState, Problem,
     address::ClientAddress,
     auth::WriteKey,
+    event_in::{EventIn, TimeIn},
     extract::body_too_large,
     problem::{BodyProblems, CommonProblems},
 };
@@ -71,17 +72,25 @@ pub(crate) struct VerdictOut {
     detail: String,
 }
 
-/// What the OpenAPI document says about a body: one event, a list, or `{events, sent_at}`.
+/// Events, and when they were sent.
 #[derive(Debug, ToSchema)]
+#[schema(example = json!({
+    "events": [
+        {"event_type": "page_view", "device_id": "laptop-1", "page_url": "https://shop.example/tents"},
+        {"event_type": "add_to_cart", "device_id": "laptop-1", "product_id": "tent-2", "cart_total": "289.00",
+         "currency": "EUR"}
+    ]
+}))]
 #[expect(
     dead_code,
     reason = "describes the body for the OpenAPI document; bodies are read by `event`"
 )]
 pub(crate) struct BatchIn {
-    /// Events as objects; see the documentation for all fields.
-    events: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// Judged one by one. At most 100, unless the operator allows more.
+    #[schema(min_items = 1)]
+    events: Vec<EventIn>,
     /// The client's clock when it sends this request; corrects a wrong clock.
-    sent_at: Option<String>,
+    sent_at: Option<TimeIn>,
 }
 
 pub(crate) fn routes() -> OpenApiRouter<AppState> {

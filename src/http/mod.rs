@@ -3,10 +3,12 @@
 //! A resource is a file with `pub(crate) fn routes() -> OpenApiRouter<AppState>`, merged in [`resources`].
 
 pub mod address;
+mod assets;
 pub mod auth;
 mod calendar;
 pub mod cors;
 mod customers;
+mod event_in;
 mod events;
 pub mod extract;
 pub mod ingest;
@@ -19,16 +21,17 @@ mod list_query;
 mod metrics_overview;
 pub mod observe;
 pub mod openapi;
+mod pages;
 mod period;
 pub mod problem;
 #[cfg(test)]
 mod read_tests;
 mod reference;
 pub mod rights;
+mod sdk_files;
 mod sessions;
 mod snapshot;
 pub mod state;
-pub mod static_files;
 pub mod system;
 mod timeseries;
 
@@ -60,6 +63,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(keys::routes())
         .merge(ingest::routes())
         .merge(rights::routes())
+        .merge(sdk_files::routes())
 }
 
 /// Returns the OpenAPI document of the service.
@@ -74,12 +78,12 @@ pub fn router(state: AppState) -> Router {
     let (routes, document) = resources().split_for_parts();
     let routes = routes
         .merge(openapi::routes(&document))
-        .merge(static_files::routes(&state));
+        .merge(pages::routes(&state));
     finish(routes, state)
 }
 
-/// Puts around the routes what every request passes, the last layer first: id and span, panics, CORS,
-/// compression, time limit, body limit.
+/// Puts around the routes what every request passes, the last layer first: id and span, panics, the SDK's own
+/// rule, CORS, compression, time limit, body limit.
 fn finish(routes: Router<AppState>, state: AppState) -> Router {
     routes
         .fallback(problem::route_not_found)
@@ -88,6 +92,7 @@ fn finish(routes: Router<AppState>, state: AppState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), observe::limit_time))
         .layer(CompressionLayer::new())
         .layer(cors::layer(state.clone()))
+        .layer(middleware::from_fn(sdk_files::open_to_every_page))
         .layer(SetResponseHeaderLayer::if_not_present(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

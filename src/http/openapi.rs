@@ -83,3 +83,26 @@ pub(super) fn routes(document: &utoipa::openapi::OpenApi) -> Router<AppState> {
     };
     Router::new().route("/openapi.json", get(answer))
 }
+
+/// Returns the document as text to read and to compare, for programs that make types from it.
+pub fn document_text() -> String {
+    let mut text =
+        serde_json::to_string_pretty(&super::document()).expect("the OpenAPI document is plain data");
+    text.push('\n');
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The SDK's types are made from the committed one, without building the service.
+    #[test]
+    fn the_committed_document_is_the_printed_one() {
+        let committed = include_str!("../../docs/openapi.json");
+        assert!(
+            committed == document_text(),
+            "docs/openapi.json is out of date: cargo run -- openapi > docs/openapi.json"
+        );
+    }
+}

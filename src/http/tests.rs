@@ -30,6 +30,7 @@ use crate::{
 mod keys;
 mod pages;
 mod rights;
+mod sdk;
 
 /// A pool whose database does not exist: port 1 refuses at once.
 fn pool_without_database() -> PgPool {

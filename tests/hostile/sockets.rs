@@ -116,8 +116,8 @@ async fn unusual_but_valid_requests_are_answered() {
 async fn no_path_leads_out_of_the_pages_inside_the_program() {
     let app = App::start().await;
     let long = "a".repeat(30_000);
-    for folder in ["/docs", "/demo"] {
-        assert_eq!(app.get(&format!("{folder}/")).await.status(), 200);
+    for (folder, file) in [("/docs", "/"), ("/demo", "/"), ("/sdk", "/versions.json")] {
+        assert_eq!(app.get(&format!("{folder}{file}")).await.status(), 200);
         for path in [
             "/%00",
             "/index.html%00",

@@ -1,0 +1,192 @@
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+
+const START = Date.UTC(2026, 5, 1, 12);
+
+let sender: typeof import("../../src/sender.ts");
+let queue: typeof import("../../src/queue.ts");
+let answer: () => Promise<Response> | Response;
+let requests: { at: number; url: string; init: RequestInit; ids: string[] }[];
+
+/** A new page of the same site: modules start anew, storage stays. */
+async function loadPage() {
+  vi.resetModules();
+  const { setOptions } = await import("../../src/options.ts");
+  setOptions({ apiUrl: "https://journey.example/", apiKey: "pk_1", flushIntervalMs: 1000 });
+  (await import("../../src/store.ts")).persist(true);
+  queue = await import("../../src/queue.ts");
+  sender = await import("../../src/sender.ts");
+}
+
+beforeEach(async () => {
+  vi.useFakeTimers({ now: START });
+  localStorage.clear();
+  requests = [];
+  answer = () => accept(requests.at(-1)!.ids.length);
+  vi.spyOn(console, "warn").mockImplementation(() => {});
+  vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
+    const { events } = JSON.parse(init.body as string);
+    requests.push({ at: Date.now() - START, url, init, ids: events.map((event: { id: string }) => event.id) });
+    return answer();
+  });
+  await loadPage();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+  vi.restoreAllMocks();
+});
+
+const accept = (accepted: number) =>
+  new Response(JSON.stringify({ accepted, rejected: 0, errors: [] }), { status: 202 });
+const refuse = (status: number, headers = {}) => new Response('{"code":"x","detail":"why"}', { status, headers });
+const enqueue = (...ids: string[]) => ids.forEach((id) => queue.enqueue(id, JSON.stringify({ id })));
+
+test("a request is plain text with the key in its address, and may outlive the page", async () => {
+  enqueue("a", "b");
+  await sender.flush();
+  expect(requests[0]!.url).toBe("https://journey.example/api/v1/events/batch?key=pk_1");
+  expect(requests[0]!.init).toMatchObject({ method: "POST", keepalive: true, credentials: "omit" });
+  expect(requests[0]!.init.headers).toBeUndefined();
+  expect(JSON.parse(requests[0]!.init.body as string).sent_at).toBe(new Date(START).toISOString());
+  expect(queue.waitingIds()).toEqual([]);
+});
+
+test("few events wait for company, many do not", async () => {
+  enqueue("a");
+  sender.schedule();
+  await vi.advanceTimersByTimeAsync(999);
+  expect(requests).toEqual([]);
+  await vi.advanceTimersByTimeAsync(1);
+  expect(requests.length).toBe(1);
+  enqueue(...Array.from({ length: 11 }, (_, place) => `event-${place}`));
+  sender.schedule();
+  await vi.advanceTimersByTimeAsync(100);
+  expect(requests[1]!.ids.length).toBe(11);
+});
+
+test("a busy service is asked again no sooner than it wants, and ever more rarely", async () => {
+  answer = () => refuse(503, { "Retry-After": "7" });
+  enqueue("a");
+  sender.schedule();
+  await vi.advanceTimersByTimeAsync(600_000);
+  const gaps = requests.slice(1).map((request, index) => request.at - requests[index]!.at);
+  expect(Math.min(...gaps)).toBeGreaterThan(7000);
+  expect(gaps[5]!).toBeGreaterThan(gaps[0]!);
+  expect(Math.max(...gaps)).toBeLessThanOrEqual(7000 + 60_000);
+  answer = () => accept(1);
+  await vi.advanceTimersByTimeAsync(67_000);
+  expect(queue.waitingIds()).toEqual([]);
+});
+
+test("the next page keeps to what the service asked for", async () => {
+  answer = () => refuse(429, { "Retry-After": "30" });
+  enqueue("a");
+  await sender.flush();
+  await loadPage();
+  sender.schedule();
+  await sender.flush();
+  await vi.advanceTimersByTimeAsync(30_000);
+  expect(requests.length).toBe(1);
+  answer = () => accept(1);
+  await vi.advanceTimersByTimeAsync(3000);
+  expect(queue.waitingIds()).toEqual([]);
+});
+
+test("a wait that a wrong clock made absurd is not kept", async () => {
+  localStorage.setItem("cj.retry", String(START + 365 * 864e5));
+  enqueue("a");
+  await sender.flush();
+  expect(requests.length).toBe(1);
+});
+
+test.each([
+  ["no network", () => Promise.reject(new TypeError("failed to fetch"))],
+  ["a login page that answers for the service", () => new Response("<html>", { status: 200 })],
+  ["an error of the service", () => refuse(500)],
+  ["a request that took too long", () => refuse(408)],
+])("%s keeps the events", async (_, failure) => {
+  answer = failure;
+  enqueue("a");
+  await sender.flush();
+  expect(queue.waitingIds()).toEqual(["a"]);
+  answer = () => accept(1);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(requests[1]!.ids).toEqual(["a"]);
+  expect(queue.waitingIds()).toEqual([]);
+});
+
+test("what an answer says of each event is heeded, also when it refuses all", async () => {
+  const heard: object[] = [];
+  const hear = (event: Event) => heard.push((event as CustomEvent).detail);
+  document.addEventListener("customer-journey", hear);
+  const errors = [{ index: 1, code: "invalid_field", field: "currency", detail: "No." }];
+  answer = () => new Response(JSON.stringify({ accepted: 1, rejected: 1, errors }), { status: 202 });
+  enqueue("a", "b");
+  await sender.flush();
+  answer = () =>
+    new Response(JSON.stringify({ code: "events_rejected", errors: [{ ...errors[0], index: 0 }] }), { status: 422 });
+  enqueue("c");
+  await sender.flush();
+  document.removeEventListener("customer-journey", hear);
+  expect(heard.filter((detail) => "verdict" in detail)).toEqual([
+    { kind: "verdict", event_id: "a", verdict: "accepted", detail: undefined },
+    { kind: "verdict", event_id: "b", verdict: "rejected", detail: "invalid_field currency No." },
+    { kind: "verdict", event_id: "c", verdict: "rejected", detail: "invalid_field currency No." },
+  ]);
+  expect(queue.waitingIds()).toEqual([]);
+  expect(console.warn).toHaveBeenCalledTimes(2);
+});
+
+test.each([400, 413, 415, 422])("%i drops the batch, says so, and goes on", async (status) => {
+  answer = () => (requests.length === 1 ? refuse(status) : accept(1));
+  enqueue("a");
+  await sender.flush();
+  expect(queue.waitingIds()).toEqual([]);
+  expect(console.warn).toHaveBeenCalled();
+  enqueue("b");
+  await sender.flush();
+  expect(requests[1]!.ids).toEqual(["b"]);
+});
+
+test.each([401, 403, 404])("%i stops this page, says so, and keeps the events for the next", async (status) => {
+  answer = () => refuse(status);
+  enqueue("a");
+  await sender.flush();
+  enqueue("b");
+  sender.schedule();
+  await sender.flush();
+  sender.sendLastWords(false);
+  await vi.advanceTimersByTimeAsync(600_000);
+  expect(requests.length).toBe(1);
+  expect(console.warn).toHaveBeenCalledTimes(1);
+  answer = () => accept(2);
+  await loadPage();
+  await sender.flush();
+  expect(requests[1]!.ids).toEqual(["a", "b"]);
+});
+
+test("last words leave out what is under way, and a following page says them", async () => {
+  const releases: ((response: Response) => void)[] = [];
+  answer = () => new Promise<Response>((resolve) => releases.push(resolve));
+  enqueue("a");
+  const sending = sender.flush();
+  await vi.advanceTimersByTimeAsync(0);
+  enqueue("b");
+  sender.sendLastWords(true);
+  expect(requests.length).toBe(1);
+  sender.sendLastWords(false);
+  expect(requests[1]!.ids).toEqual(["b"]);
+  releases.forEach((release) => release(accept(1)));
+  await sending;
+});
+
+test("the network's return ends the waiting", async () => {
+  answer = () => Promise.reject(new TypeError("failed to fetch"));
+  enqueue("a");
+  await sender.flush();
+  answer = () => accept(1);
+  sender.sendAgain();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(queue.waitingIds()).toEqual([]);
+});
