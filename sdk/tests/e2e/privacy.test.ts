@@ -184,7 +184,6 @@ test("without cookies nothing is kept at all, and the service tells the visitor'
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
   await track(page, "thought", 3);
-  await call(page, "identify", "ann");
   await page.goto(`${scene.site.origin}/next`);
   await until("the next page is viewed", () => visitor.of("page_view").length === 2);
   await scene.everyEventOnce();

@@ -1,5 +1,7 @@
 /** Chromium as people have it, and the ways in which it ends. */
-import { readdir, readFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 import { chromium, type Browser, type BrowserContext, type Page } from "playwright-core";
@@ -35,6 +37,19 @@ export function launchBrowser(): Promise<Browser> {
 /** Starts a browser whose profile is kept in `folder`. */
 export function launchWithProfile(folder: string): Promise<BrowserContext> {
   return chromium.launchPersistentContext(folder, LAUNCH);
+}
+
+/** Starts a browser that opens `url` and that nobody steers or watches; it shows itself by its requests alone. */
+export async function launchForPeople(url: string): Promise<{ end(): Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), "journey-profile-"));
+  const child = spawn(CHROMIUM, ["--headless", ...LAUNCH.args, `--user-data-dir=${folder}`, url], { stdio: "ignore" });
+  return {
+    async end() {
+      await killBrowser(folder);
+      child.unref();
+      await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
 }
 
 /** Kills the process that renders a page, as the memory running out would. */

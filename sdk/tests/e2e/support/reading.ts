@@ -6,6 +6,7 @@ export interface StoredEvent {
   event_id: string;
   event_type: string;
   timestamp: string;
+  seq: number;
   client_timestamp: string | null;
   device_id: string;
   user_id: string | null;

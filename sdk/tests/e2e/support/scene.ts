@@ -69,7 +69,9 @@ export class Scene {
 
   /** What was stored since the test began, oldest first. */
   async stored(): Promise<StoredEvent[]> {
-    return (await storedEvents(this.service)).filter((event) => !this.known.has(event.event_id));
+    const stored = (await storedEvents(this.service)).filter((event) => !this.known.has(event.event_id));
+    // Within a millisecond the page's own count says what came first.
+    return stored.sort((one, other) => one.timestamp.localeCompare(other.timestamp) || one.seq - other.seq);
   }
 
   /** Waits until something about the stored events holds, and returns it. */

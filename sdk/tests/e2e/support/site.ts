@@ -29,6 +29,8 @@ export interface PageParts {
 export class Site {
   /** Ids of events that pages recorded while they went away. */
   readonly lastWords: string[] = [];
+  /** Paths that were asked for, in order. */
+  readonly requests: string[] = [];
   private readonly pages = new Map<string, PageParts>();
   private readonly server: Server;
   private readonly files = new Map<string, { type: string; text: string; delayMs: number }>();
@@ -87,6 +89,7 @@ export class Site {
 
   private serve(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const { pathname } = new URL(incoming.url ?? "/", this.origin);
+    this.requests.push(pathname);
     const file = this.files.get(pathname);
     if (file) {
       const headers = { "content-type": file.type, "access-control-allow-origin": "*" };
