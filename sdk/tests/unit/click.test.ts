@@ -1,0 +1,140 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { captureClicks } from "../../src/click.ts";
+import { click, page, removeListeners, start } from "./support.ts";
+
+afterEach(removeListeners);
+
+/** Clicks `#it` of the page and returns what was recorded of it. */
+const clickOn = (html: string, options?: Parameters<typeof click>[1]) => {
+  const recorded = start(captureClicks);
+  click(page(html), options);
+  return recorded.events;
+};
+
+test("a click says what was clicked, where, and in which window", () => {
+  const [event, ...more] = clickOn(`<button id="it" class="btn big">Buy</button>`);
+  expect(more).toEqual([]);
+  expect(event!.type).toBe("click");
+  expect(event!.fields).toEqual({
+    element_selector: "#it",
+    element_text: "Buy",
+    element_id: "it",
+    element_classes: "btn big",
+    coordinates: [10, 1021],
+    viewport_size: [innerWidth, innerHeight],
+  });
+});
+
+test.each(["a href='#x'", "button", "summary", "p role=button", "p data-cj-name=n", "p data-cj-event=e"])(
+  "a click inside <%s> is one on it",
+  (tag) => {
+    const [event] = clickOn(`<${tag} class="outer"><i><b id="it">x</b></i></${tag.split(" ")[0]}>`);
+    expect(event!.fields.element_classes).toBe("outer");
+  },
+);
+
+test("a click on anything else is one on the target itself", () => {
+  expect(clickOn(`<p><b id="it">x</b></p>`)[0]!.fields.element_id).toBe("it");
+});
+
+test("a click is recorded although the page stops it", () => {
+  const recorded = start(captureClicks);
+  const button = page("<button>x</button>");
+  button.addEventListener("click", (event) => event.stopImmediatePropagation());
+  document.addEventListener("click", (event) => event.stopPropagation(), { capture: true, once: true });
+  click(button);
+  expect(recorded.types()).toEqual(["click"]);
+});
+
+test("a click made by a key has no place", () => {
+  expect(clickOn("<button>x</button>", { detail: 0 })[0]!.fields).not.toHaveProperty("coordinates");
+});
+
+test("a click inside data-cj-ignore is not recorded, in a shadow tree neither", () => {
+  expect(clickOn(`<div data-cj-ignore><button id="it">x</button></div>`)).toEqual([]);
+  const recorded = start(captureClicks);
+  const host = page(`<div data-cj-ignore><x-y id="it"></x-y></div>`);
+  host.attachShadow({ mode: "open" }).innerHTML = "<button>x</button>";
+  click(host.shadowRoot!.querySelector("button")!);
+  expect(recorded.events).toEqual([]);
+});
+
+test("a click in a shadow tree is one on what was hit there", () => {
+  const recorded = start(captureClicks);
+  const host = page(`<x-y id="it"></x-y>`);
+  host.attachShadow({ mode: "open" }).innerHTML = `<button class="inner"><b>x</b></button>`;
+  click(host.shadowRoot!.querySelector("b")!);
+  expect(recorded.events[0]!.fields.element_classes).toBe("inner");
+});
+
+test("of a click on a label only that on its control is recorded", () => {
+  expect(clickOn(`<label id="it" for="c">x</label><input id="c" type="checkbox" />`)).toEqual([]);
+  expect(clickOn(`<label>x <input id="it" type="checkbox" /></label>`)).toHaveLength(1);
+  expect(clickOn(`<label><a id="it" href="#terms">terms</a> <input /></label>`)).toHaveLength(1);
+  expect(clickOn(`<label id="it">of nothing</label>`)).toHaveLength(1);
+});
+
+test("maskText masks the text and nothing else", () => {
+  const recorded = start(captureClicks, { maskText: true });
+  click(page(`<button id="it">Buy</button>`));
+  expect(recorded.events[0]!.fields).toMatchObject({ element_text: "***", element_id: "it" });
+});
+
+test("long classes are cut", () => {
+  expect(clickOn(`<p class="${"c".repeat(300)}">x</p>`)[0]!.fields.element_classes).toHaveLength(128);
+});
+
+describe("links", () => {
+  test("a link to another host carries its address, without query and fragment", () => {
+    const [event] = clickOn(`<a href="https://u:p@other.example/path?mail=a@b.c#top"><b id="it">x</b></a>`);
+    expect(event!.type).toBe("click");
+    expect(event!.fields.custom_properties).toEqual({ outbound_url: "https://other.example/path" });
+  });
+
+  test.each(["/cart?x=1", "mailto:ann@example.com", "tel:123", "javascript:void(0)"])(
+    "a link to %s carries none",
+    (href) => {
+      const [event] = clickOn(`<a href="${href}">x</a>`);
+      expect(event!.type).toBe("click");
+      expect(event!.fields).not.toHaveProperty("custom_properties");
+    },
+  );
+
+  test.each(["pdf", "zip", "docx", "xls", "pptx", "csv", "dmg", "exe", "apk", "mp3", "mp4", "PDF"])(
+    "a link to a .%s is one file_download",
+    (extension) => {
+      const events = clickOn(`<a id="it" href="https://other.example/price.${extension}?token=1#p2">x</a>`);
+      expect(events).toHaveLength(1);
+      expect(events[0]!.type).toBe("file_download");
+      expect(events[0]!.fields).toMatchObject({
+        element_id: "it",
+        custom_properties: { file_url: `https://other.example/price.${extension}` },
+      });
+    },
+  );
+
+  test("a link with the attribute download is a file_download", () => {
+    const [event] = clickOn(`<a href="/report" download>x</a>`);
+    expect(event!.type).toBe("file_download");
+    expect(event!.fields.custom_properties).toEqual({ file_url: location.origin + "/report" });
+  });
+
+  test("a download made of its own address keeps that to itself", () => {
+    const [event] = clickOn(`<a href="data:text/csv,secret" download="x.csv">x</a>`);
+    expect(event!.type).toBe("file_download");
+    expect(JSON.stringify(event!.fields)).not.toContain("secret");
+  });
+
+  test("the middle button clicks links and nothing else, the right one nothing", () => {
+    expect(clickOn(`<a href="/x"><b id="it">x</b></a>`, { button: 1 })[0]!.type).toBe("click");
+    expect(clickOn("<button>x</button>", { button: 1 })).toEqual([]);
+    expect(clickOn(`<a href="/x">x</a>`, { button: 2 })).toEqual([]);
+  });
+});
+
+test("data-cj-event names the event", () => {
+  const [event] = clickOn(`<button data-cj-event="newsletter_signup"><b id="it">x</b></button>`);
+  expect(event!.type).toBe("newsletter_signup");
+  expect(event!.fields.element_text).toBe("x");
+  expect(clickOn(`<a data-cj-event="price_list" href="/p.pdf">x</a>`).map(({ type }) => type)).toEqual(["price_list"]);
+});
