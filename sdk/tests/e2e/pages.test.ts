@@ -131,15 +131,13 @@ test("a page that is rendered ahead of time counts once it is seen", async ({ sc
   // Not while somebody holds the browser by its strings: Chromium renders ahead for people alone.
   scene.site.page("/", {
     head: `<script type="speculationrules">{"prerender":[{"urls":["/ahead"],"eagerness":"immediate"}]}</script>
-      <script>
-        new BroadcastChannel("ahead").onmessage = () => setTimeout(() => location.assign("/ahead"), 500);
-      </script>`,
+      <script>setInterval(() => localStorage.isReady && location.assign("/ahead"), 100);</script>`,
   });
   scene.site.page("/ahead", {
     head: `<script>
         if (document.prerendering) {
           fetch("/ahead-runs");
-          addEventListener("load", () => new BroadcastChannel("ahead").postMessage("ready"));
+          addEventListener("load", () => setTimeout(() => (localStorage.isReady = true), 500));
           document.addEventListener("prerenderingchange", () => fetch("/ahead-is-seen"));
         }
       </script>`,
