@@ -69,7 +69,13 @@ test("downloads, links to other sites and named clicks are told apart", async ({
   await page.click("#away");
   await scene.untilStored("the leave is stored", (events) => events.some((event) => event.event_type === "page_leave"));
   const stored = await scene.everyEventOnce();
-  expect(stored.map((event) => event.event_type)).toEqual(["page_view", "file_download", "signup", "click", "page_leave"]);
+  expect(stored.map((event) => event.event_type)).toEqual([
+    "page_view",
+    "file_download",
+    "signup",
+    "click",
+    "page_leave",
+  ]);
   expect(stored[1]?.properties).toEqual({ file_url: `${scene.site.origin}/price-list.pdf` });
   expect(stored[3]?.properties).toEqual({ outbound_url: elsewhere });
 });
@@ -95,12 +101,14 @@ test("three quick clicks on the same place are rage, on a stepper or a carousel 
   expect(stored.filter((event) => event.event_type === "rage_click")).toHaveLength(1);
 });
 
-test("a click that nothing answers is dead; one that changes, scrolls, selects or leads somewhere is not", async ({ scene }) => {
+test("a click that nothing answers is dead; one that changes, scrolls, selects or leads somewhere is not", async ({
+  scene,
+}) => {
   scene.site.page("/", {
     options: { autoClicks: true },
     body: `<button id="dead">Nothing</button>
       <button id="slow" onclick="setTimeout(() => (this.title = 'changed'), 1000)">Changes</button>
-      <button id="scrolls" onclick="scrollTo(0, 200)">Scrolls</button>
+      <button id="scrolls" onclick="window.scrollTo(0, 200)">Scrolls</button>
       <button id="ajax" onclick="fetch('/away').then(() => document.body.append('answer'))">Asks</button>
       <input id="field"><label for="field" id="label">Label</label><div style="height: 3000px"></div>`,
   });
@@ -118,7 +126,10 @@ test("a click that nothing answers is dead; one that changes, scrolls, selects o
   const dead = await until("the dead click is recorded", () => visitor.of("dead_click")[0]);
   const click = visitor.of("click").find((event) => event.element_id === "dead");
   expect(dead.element_id).toBe("dead");
-  expect(Math.abs(Date.parse(String(dead.timestamp)) - Date.parse(String(click!.timestamp))), "it is dated to the click").toBeLessThan(50);
+  expect(
+    Math.abs(Date.parse(String(dead.timestamp)) - Date.parse(String(click!.timestamp))),
+    "it is dated to the click",
+  ).toBeLessThan(50);
   await scene.everyEventOnce();
 });
 
@@ -202,38 +213,65 @@ test("an error is recorded once, a flood of errors ten times, and the page still
 });
 
 test("web vitals are those of the web-vitals package", async ({ scene }) => {
-  const vitals = await readFile(new URL("../../node_modules/web-vitals/dist/web-vitals.iife.js", import.meta.url), "utf8");
+  const vitals = await readFile(
+    new URL("../../node_modules/web-vitals/dist/web-vitals.iife.js", import.meta.url),
+    "utf8",
+  );
   scene.site.file("/web-vitals.js", "text/javascript", vitals);
-  scene.site.file("/late.svg", "image/svg+xml", `<svg xmlns="http://www.w3.org/2000/svg" width="800" height="300"><rect width="800" height="300" fill="teal"/></svg>`, 300);
+  scene.site.file(
+    "/late.svg",
+    "image/svg+xml",
+    `<svg xmlns="http://www.w3.org/2000/svg" width="800" height="300"><rect width="800" height="300" fill="teal"/></svg>`,
+    300,
+  );
   scene.site.page("/", {
     options: { autoWebVitals: true },
     head: `<script src="/web-vitals.js"></script><script>
         const reference = {};
-        for (const name of ["LCP", "CLS", "INP", "TTFB"]) webVitals["on" + name](({ value }) => (reference[name] = value));
+        for (const name of ["LCP", "CLS", "INP", "TTFB"]) {
+          webVitals["on" + name](({ value }) => {
+            reference[name] = value;
+            localStorage.setItem("reference", JSON.stringify(reference));
+          }, { reportAllChanges: true });
+        }
       </script>`,
     body: `<h1>Tents</h1><img src="/late.svg"><p>Below the picture</p>
       <button onclick="const end = performance.now() + 120; while (performance.now() < end);">Slow</button>
       <script>setTimeout(() => document.querySelector("h1").before(Object.assign(document.createElement("div"), { style: "height: 90px" })), 700);</script>`,
   });
   const visitor = await scene.visitor();
-  await controlVisibility(visitor.context, "visible");
   const page = await visitor.open(scene.site.origin);
   await sleep(1500);
   await page.click("button");
   await sleep(500);
-  await setVisibility(page, "hidden");
-  const vital = await until("the vitals are recorded", () => visitor.of("web_vital")[0]);
-  const reference = (await page.evaluate("reference")) as Record<"LCP" | "CLS" | "INP" | "TTFB", number>;
-  const own = vital.custom_properties as Record<"lcp_ms" | "cls" | "inp_ms" | "ttfb_ms", number>;
+  await page.goto(`${scene.site.origin}/next`);
+  const vital = await scene.untilStored("the vitals are stored", (events) =>
+    events.find((event) => event.event_type === "web_vital"),
+  );
+  const reference = await page.evaluate(() => JSON.parse(localStorage.getItem("reference") ?? "{}"));
+  const own = vital.properties as Record<"lcp_ms" | "cls" | "inp_ms" | "ttfb_ms", number>;
   expect(reference.CLS, "something moved").toBeGreaterThan(0);
   expect(reference.INP, "something was slow").toBeGreaterThan(100);
   expect(own.cls).toBeCloseTo(reference.CLS, 4);
-  expect(Math.abs(own.lcp_ms - reference.LCP)).toBeLessThanOrEqual(50);
+  expect(Math.abs(own.lcp_ms - reference.LCP), `${own.lcp_ms} and ${reference.LCP}`).toBeLessThanOrEqual(50);
   expect(own.inp_ms).toBe(reference.INP);
   expect(Math.abs(own.ttfb_ms - reference.TTFB)).toBeLessThanOrEqual(1);
   expect(vital.page_load_time_ms).toBeGreaterThan(300);
-  await setVisibility(page, "visible");
-  await setVisibility(page, "hidden");
+  await scene.everyEventOnce();
+});
+
+test("web vitals are those of one load: what happens once the page was hidden adds no second event", async ({
+  scene,
+}) => {
+  scene.site.page("/", { options: { autoWebVitals: true } });
+  const visitor = await scene.visitor();
+  await controlVisibility(visitor.context, "visible");
+  const page = await visitor.open(scene.site.origin);
+  for (let time = 0; time < 3; time++) {
+    await setVisibility(page, "hidden");
+    await setVisibility(page, "visible");
+  }
+  await until("the vitals are recorded", () => visitor.of("web_vital").length);
   await sleep(200);
   expect(visitor.of("web_vital")).toHaveLength(1);
   await scene.everyEventOnce();

@@ -2,10 +2,10 @@
 import type { Page } from "playwright-core";
 import { expect } from "vitest";
 
-import { traceOf } from "./support/trace.ts";
+import { traceOf, type Trace } from "./support/trace.ts";
 import { test, type Scene } from "./support/scene.ts";
 import { sleep, until } from "./support/until.ts";
-import { call, ready, track } from "./support/visitor.ts";
+import { call, track } from "./support/visitor.ts";
 
 const TASK_MS_MAX = 5;
 const LOADS = 5;
@@ -19,27 +19,26 @@ const EVERYTHING = {
 };
 
 /** A page that would have something to lay out, if somebody asked. */
-const BUSY_BODY = Array.from({ length: 300 }, (_, number) => `<p class="row">Row <b>${number}</b> <button>Buy</button></p>`).join("");
+const BUSY_BODY = Array.from(
+  { length: 300 },
+  (_, number) => `<p class="row">Row <b>${number}</b> <button>Buy</button></p>`,
+).join("");
 
-test("evaluating the script and starting it is no long task and forces no layout", async ({ scene }) => {
+test("evaluating the script and starting it is no long task", async ({ scene }) => {
   scene.site.page("/", { options: EVERYTHING, body: BUSY_BODY });
-  const visitor = await scene.visitor();
-  const longest: number[] = [];
-  for (let load = 0; load < LOADS; load++) {
-    const page = await visitor.context.newPage();
-    const trace = await traceOf(page, async () => {
-      await page.goto(scene.site.origin);
-      await ready(page);
-      await sleep(300);
-    });
-    longest.push(trace.longestTaskMs("customer-journey.min.js"));
-    expect(trace.layoutsForcedBy("customer-journey.min.js")).toEqual([]);
-    await page.close();
-  }
+  const traces = await tracesOfLoads(scene, false);
+  const longest = traces.map((trace) => trace.longestTaskMs("customer-journey.min.js"));
   longest.sort((one, other) => one - other);
   expect(longest[0], "the script was seen").toBeGreaterThan(0);
-  expect(longest[Math.floor(LOADS / 2)], `of ${longest.map((ms) => ms.toFixed(1))} ms`).toBeLessThan(TASK_MS_MAX);
-  await scene.everyEventOnce();
+  const all = longest.map((milliseconds) => milliseconds.toFixed(1)).join(", ");
+  expect(longest[Math.floor(LOADS / 2)], `of ${all} ms`).toBeLessThan(TASK_MS_MAX);
+});
+
+test("starting forces no layout", async ({ scene }) => {
+  scene.site.page("/", { options: EVERYTHING, body: BUSY_BODY });
+  for (const trace of await tracesOfLoads(scene, true)) {
+    expect(trace.layoutsForcedBy("customer-journey.min.js")).toEqual([]);
+  }
 });
 
 test("no listener of the script makes scrolling or touching wait", async ({ scene }) => {
@@ -47,16 +46,19 @@ test("no listener of the script makes scrolling or touching wait", async ({ scen
   const visitor = await scene.visitor();
   await visitor.context.addInitScript(() => {
     const original = EventTarget.prototype.addEventListener;
-    const active: string[] = [];
-    Object.assign(globalThis, { active });
+    const heard: string[] = [];
+    Object.assign(globalThis, { heard });
     EventTarget.prototype.addEventListener = function (type, listener, options) {
       const isPassive = typeof options === "object" && options?.passive;
-      if (/^(scroll|wheel|touch|pointermove|mousewheel)/.test(type) && !isPassive) active.push(type);
+      if (new Error().stack?.includes("customer-journey.min.js"))
+        heard.push(`${type} ${isPassive ? "passive" : "active"}`);
       original.call(this, type, listener, options);
     };
   });
   const page = await visitor.open(scene.site.origin);
-  expect(await page.evaluate("active")).toEqual([]);
+  const heard = (await page.evaluate("heard")) as string[];
+  expect(heard).toContain("scroll passive");
+  expect(heard.filter((one) => /^(scroll|wheel|touch|pointer|mousewheel).* active/.test(one))).toEqual([]);
   await scene.everyEventOnce();
 });
 
@@ -123,11 +125,20 @@ for (const [name, breakage] of Object.entries(BREAKAGES)) {
       scrollTo(0, 500);
     });
     const calls = await page.evaluate(() => {
-      const sdk = (globalThis as unknown as { customerJourney?: Record<string, (...values: unknown[]) => unknown> }).customerJourney;
+      const sdk = (globalThis as unknown as { customerJourney?: Record<string, (...values: unknown[]) => unknown> })
+        .customerJourney;
       const thrown: string[] = [];
       const circular: Record<string, unknown> = {};
       circular.self = circular;
-      const odd: unknown[][] = [["x"], [undefined], [circular], [null, circular], [Symbol("x")], [10n], ["x", { big: 10n }]];
+      const odd: unknown[][] = [
+        ["x"],
+        [undefined],
+        [circular],
+        [null, circular],
+        [Symbol("x")],
+        [10n],
+        ["x", { big: 10n }],
+      ];
       for (const method of Object.keys(sdk ?? {})) {
         for (const values of odd) {
           try {
@@ -151,11 +162,28 @@ test("calls with the oddest values throw nothing and harm no other event", async
   const page = await visitor.open(scene.site.origin);
   await track(page, "before", 1);
   await page.evaluate(() => {
-    const sdk = (globalThis as unknown as { customerJourney: Record<string, (...values: unknown[]) => unknown> }).customerJourney;
+    const sdk = (globalThis as unknown as { customerJourney: Record<string, (...values: unknown[]) => unknown> })
+      .customerJourney;
     const circular: Record<string, unknown> = {};
     circular.self = circular;
-    const hostile = { get trap() { throw new Error("trap"); } };
-    for (const values of [[circular], [hostile], [10n], [() => 1], [{ toJSON: () => { throw new Error("json"); } }]]) {
+    const hostile = {
+      get trap() {
+        throw new Error("trap");
+      },
+    };
+    for (const values of [
+      [circular],
+      [hostile],
+      [10n],
+      [() => 1],
+      [
+        {
+          toJSON: () => {
+            throw new Error("json");
+          },
+        },
+      ],
+    ]) {
       sdk.track!("odd", ...values);
       sdk.track!("odd", { value: values[0] });
       sdk.trackError!(...values);
@@ -181,6 +209,24 @@ test("where the script cannot be reached, the page's own calls go on", async ({ 
   await visitor.reconnect();
   await scene.everyEventOnce();
 });
+
+/** Loads the page a few times, each time as somebody who never was here and whom nobody listens to. */
+async function tracesOfLoads(scene: Scene, withStacks: boolean): Promise<Trace[]> {
+  const traces: Trace[] = [];
+  const views = () => scene.gate.events.filter((event) => event.event_type === "page_view");
+  for (let load = 0; load < LOADS; load++) {
+    const context = await scene.browser.newContext({ viewport: null });
+    const page = await context.newPage();
+    traces.push(
+      await traceOf(page, withStacks, async () => {
+        await page.goto(scene.site.origin);
+        await until("the view is sent", () => views().length > load);
+      }),
+    );
+    await context.close();
+  }
+  return traces;
+}
 
 /** Opens a page that broke its surroundings before the script came, and that notes what is thrown at it. */
 async function openBroken(scene: Scene, breakage: () => void): Promise<Page> {

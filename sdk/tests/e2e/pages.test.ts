@@ -29,7 +29,12 @@ test("a page that is loaded is one view, and says where the visitor came from", 
   ]);
   expect(stored[0]?.page_title).toBe("Tents");
   expect(stored[2]?.referrer).toBe(`${scene.site.origin}/`);
-  expect(stored[0]).toMatchObject({ device_type: "desktop", browser: "Chrome", viewport_width: 1280, viewport_height: 720 });
+  expect(stored[0]).toMatchObject({
+    device_type: "desktop",
+    browser: "Chrome",
+    viewport_width: 1280,
+    viewport_height: 720,
+  });
 });
 
 test("routes of the History API are views, with a leave between them", async ({ scene }) => {
@@ -93,7 +98,12 @@ test("routes in the fragment are views", async ({ scene }) => {
   await until("the route is viewed", () => visitor.of("page_view").length === 3);
   await page.evaluate(() => history.back());
   await until("the route is viewed", () => visitor.of("page_view").length === 4);
-  expect(visitor.of("page_view").map((event) => new URL(event.page_url!).hash)).toEqual(["", "#/cart", "#/cart/2", "#/cart"]);
+  expect(visitor.of("page_view").map((event) => new URL(event.page_url!).hash)).toEqual([
+    "",
+    "#/cart",
+    "#/cart/2",
+    "#/cart",
+  ]);
   await scene.everyEventOnce();
 });
 
@@ -195,14 +205,15 @@ test("two tabs share one session", async ({ scene }) => {
   expect(await sessionsOf(scene.service, stored[0]!.device_id)).toHaveLength(1);
 });
 
-test("half an hour without an event ends the session, in every tab; what is done in one keeps both alive", async ({ scene }) => {
+test("half an hour without an event ends the session, in every tab; what is done in one keeps both alive", async ({
+  scene,
+}) => {
   const visitor = await scene.visitor();
   await controlClock(visitor.context, 0);
   const page = await visitor.open(scene.site.origin);
   await viewed(visitor, ["/"]);
   const tab = await visitor.open(scene.site.origin);
-  const aheadBy = (minutes: number) =>
-    Promise.all([page, tab].map((one) => setClockAhead(one, minutes * MINUTE_MS)));
+  const aheadBy = (minutes: number) => Promise.all([page, tab].map((one) => setClockAhead(one, minutes * MINUTE_MS)));
   const sessionOf = async (one: Page, name: string) => {
     await track(one, name, 1);
     return (await until(`${name} is recorded`, () => visitor.of(name)[0])).session_id;
@@ -259,7 +270,11 @@ test("calls made before the script has loaded are heard, in order", async ({ sce
 });
 
 test("two script tags do not double anything", async ({ scene }) => {
-  scene.site.page("/", { head: scene.site.scriptTag({}, "defer"), options: { autoClicks: true }, body: "<button>Buy</button>" });
+  scene.site.page("/", {
+    head: scene.site.scriptTag({}, "defer"),
+    options: { autoClicks: true },
+    body: "<button>Buy</button>",
+  });
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
   await track(page, "thought", 1);
@@ -271,7 +286,9 @@ test("two script tags do not double anything", async ({ scene }) => {
 });
 
 test("a strict content policy that names the script's and the service's origin is enough", async ({ scene }) => {
-  const hash = createHash("sha384").update(await readFile(SCRIPT)).digest("base64");
+  const hash = createHash("sha384")
+    .update(await readFile(SCRIPT))
+    .digest("base64");
   const { scriptOrigin } = scene.site;
   scene.site.page("/", {
     embeds: false,
@@ -293,7 +310,12 @@ test("a strict content policy that names the script's and the service's origin i
 test("a whole visit is one journey, with the device linked to who it turned out to be", async ({ scene }) => {
   const visitor = await scene.visitor();
   const page = await visitor.open(`${scene.site.origin}/?utm_source=news&utm_medium=email&utm_campaign=spring`);
-  await call(page, "trackProductView", { product_id: "tent-2", product_name: "Tent", product_price: "289.00", currency: "EUR" });
+  await call(page, "trackProductView", {
+    product_id: "tent-2",
+    product_name: "Tent",
+    product_price: "289.00",
+    currency: "EUR",
+  });
   await call(page, "trackAddToCart", { product_id: "tent-2", quantity: 1, cart_total: "289.00", currency: "EUR" });
   await call(page, "trackCheckoutStart", { cart_total: "289.00", currency: "EUR" });
   await call(page, "identify", "ann-8", { plan: "pro" });
@@ -308,7 +330,13 @@ test("a whole visit is one journey, with the device linked to who it turned out 
     "purchase",
   ]);
   const [session] = await sessionsOf(scene.service, stored[0]!.device_id);
-  expect(session).toMatchObject({ source: "news", campaign: "spring", converted: true, conversion_value: "289.00", user_id: "ann-8" });
+  expect(session).toMatchObject({
+    source: "news",
+    campaign: "spring",
+    converted: true,
+    conversion_value: "289.00",
+    user_id: "ann-8",
+  });
 
   // Who logs out leaves a new visitor behind.
   await call(page, "reset");

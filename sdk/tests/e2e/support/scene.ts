@@ -86,18 +86,26 @@ export class Scene {
    */
   async everyEventOnce({ except = [] }: { except?: string[] } = {}): Promise<StoredEvent[]> {
     const wanted = () => [...this.recordedIds].filter((id) => !except.includes(id));
-    await this.untilStored("every recorded event is stored", (events) => {
+    const isComplete = (events: StoredEvent[]) => {
       const stored = new Set(events.map((event) => event.event_id));
-      return wanted().every((id) => stored.has(id));
-    });
+      return wanted().length === stored.size && wanted().every((id) => stored.has(id));
+    };
+    // Where this never comes true, the comparison below says what is missing or too much.
+    await this.untilStored("every recorded event is stored", isComplete).catch(() => undefined);
     const stored = await this.stored();
     const ids = stored.map((event) => event.event_id);
     expect(new Set(ids).size, "no event is stored twice").toBe(ids.length);
-    expect([...ids].sort(), "stored is what was recorded").toEqual(wanted().sort());
+    expect(this.name(ids), "stored is what was recorded").toEqual(this.name(wanted()));
     const announced = this.recorded.map((event) => event.event_id);
     expect(new Set(announced).size, "an event is announced once").toBe(announced.length);
     await this.nothingAmiss();
     return stored;
+  }
+
+  /** Says of which type events are, so that a comparison that fails says something. */
+  private name(ids: string[]): string[] {
+    const types = new Map(this.recorded.concat(this.gate.events).map((event) => [event.event_id, event.event_type]));
+    return ids.map((id) => `${id} ${types.get(id)}`).sort();
   }
 
   /** Holds what is true of every visit, however it went. */
@@ -110,7 +118,12 @@ export class Scene {
       this.visitors.flatMap((visitor) => visitor.errors),
       "exceptions in the page",
     ).toEqual([]);
-    await until("the service's books balance", async () => {
+    await this.booksBalance();
+  }
+
+  /** Waits until the service knows of each event what became of it, and none is on its way. */
+  private booksBalance(): Promise<unknown> {
+    return until("the service's books balance", async () => {
       const books = await balance(this.service);
       return books.difference === 0 && books.total.queued === 0;
     });
@@ -122,9 +135,11 @@ export class Scene {
     expect(twice, "events that were sent more than once").toEqual([]);
   }
 
-  /** Ends it; the gate first, so that pages that close now leave nothing to the next test. */
+  /** Ends it; the gate first, so that pages that close now leave nothing to the next test, which counts what is stored. */
   async close(): Promise<void> {
     await this.gate.refuse();
+    await this.service.restore();
+    await this.booksBalance();
     await Promise.all(this.visitors.map((visitor) => visitor.context.close().catch(() => undefined)));
     await this.site.close();
   }

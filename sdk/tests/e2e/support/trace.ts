@@ -7,19 +7,23 @@ interface TraceEvent {
   pid: number;
   tid: number;
   ts: number;
+  /** Microseconds by the clock, and of the thread's own time. */
   dur?: number;
+  tdur?: number;
   args: { data?: { url?: string; stackTrace?: { url: string }[] }; beginData?: { stackTrace?: { url: string }[] } };
 }
 
 export interface Trace {
-  /** Duration of the longest task in which a script of this name ran. */
+  /** Time the processor spent on the longest task in which a script of this name ran. */
   longestTaskMs(script: string): number;
   /** Layouts and style recalculations that this script made the browser do at once. */
   layoutsForcedBy(script: string): string[];
 }
 
-/** Records what the browser does during `actions`. */
-export async function traceOf(page: Page, actions: () => Promise<void>): Promise<Trace> {
+const STACKS = ["disabled-by-default-devtools.timeline", "disabled-by-default-devtools.timeline.stack"];
+
+/** Records what the browser does during `actions`; with stacks it says who asked for it, and takes longer itself. */
+export async function traceOf(page: Page, withStacks: boolean, actions: () => Promise<void>): Promise<Trace> {
   const browser = page.context().browser();
   if (!browser) throw new Error("only a browser with contexts can be traced");
   const session = await browser.newBrowserCDPSession();
@@ -28,7 +32,7 @@ export async function traceOf(page: Page, actions: () => Promise<void>): Promise
   await session.send("Tracing.start", {
     transferMode: "ReportEvents",
     traceConfig: {
-      includedCategories: ["toplevel", "devtools.timeline", "disabled-by-default-devtools.timeline", "disabled-by-default-devtools.timeline.stack"],
+      includedCategories: ["toplevel", "devtools.timeline", ...(withStacks ? STACKS : [])],
     },
   });
   await actions();
@@ -46,14 +50,19 @@ function read(events: TraceEvent[]): Trace {
       const tasks = events.filter((event) => /RunTask$/.test(event.name) && event.ph === "X");
       const runs = events.filter(
         (event) =>
-          event.ph === "X" && /^(EvaluateScript|FunctionCall)$/.test(event.name) && event.args.data?.url?.includes(script),
+          event.ph === "X" &&
+          /^(EvaluateScript|FunctionCall)$/.test(event.name) &&
+          event.args.data?.url?.includes(script),
       );
       const around = (run: TraceEvent) =>
         tasks.filter(
           (task) =>
-            task.pid === run.pid && task.tid === run.tid && task.ts <= run.ts && task.ts + task.dur! >= run.ts + run.dur!,
+            task.pid === run.pid &&
+            task.tid === run.tid &&
+            task.ts <= run.ts &&
+            task.ts + task.dur! >= run.ts + run.dur!,
         );
-      return Math.max(0, ...runs.flatMap(around).map((task) => task.dur! / 1000));
+      return Math.max(0, ...runs.flatMap(around).map((task) => (task.tdur ?? task.dur!) / 1000));
     },
     layoutsForcedBy(script) {
       return events
