@@ -14,6 +14,8 @@ import { sleep, until } from "./support/until.ts";
 import { call, track, type Visitor } from "./support/visitor.ts";
 
 const MINUTE_MS = 60_000;
+/** What one tab writes into the storage, another one, which is a process of its own, reads a moment later. */
+const PROPAGATION_MS = 300;
 
 test("a page that is loaded is one view, and says where the visitor came from", async ({ scene }) => {
   scene.site.page("/", { title: "Tents", body: `<a id="on" href="/next">On</a>` });
@@ -219,13 +221,16 @@ test("half an hour without an event ends the session, in every tab; what is done
     return (await until(`${name} is recorded`, () => visitor.of(name)[0])).session_id;
   };
   const first = await sessionOf(page, "at_0");
+  await sleep(PROPAGATION_MS);
   await aheadBy(20);
   expect(await sessionOf(tab, "at_20")).toBe(first);
+  await sleep(PROPAGATION_MS);
   await aheadBy(45);
   expect(await sessionOf(page, "at_45"), "kept alive by the other tab").toBe(first);
   await aheadBy(76);
   const second = await sessionOf(tab, "at_76");
   expect(second).not.toBe(first);
+  await sleep(PROPAGATION_MS);
   expect(await sessionOf(page, "also_at_76"), "both tabs begin the same one").toBe(second);
   await scene.everyEventOnce();
 });
