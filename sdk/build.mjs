@@ -10,8 +10,8 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, gzipSync } from "node:zlib";
+import { minify } from "@swc/core";
 import { build } from "esbuild";
-import { minify } from "terser";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const { version } = JSON.parse(readFileSync(join(here, "package.json"), "utf8"));
@@ -35,25 +35,24 @@ async function bundle(entry, options) {
   return { code: text(".js"), map: text(".js.map") };
 }
 
-/** esbuild joins the modules, terser takes out what it leaves: together some per cent less than either. */
+/** esbuild joins the modules, swc shortens what it leaves: together some per cent less than either. */
 async function buildScript() {
   const { code, map } = await bundle("src/script.ts", { format: "iife" });
   const result = await minify(code.replace(/\/\/# sourceMappingURL=.*\n?$/, ""), {
     ecma: 2020,
-    toplevel: true,
     compress: {
-      passes: 4,
+      passes: 5,
+      toplevel: true,
       unsafe: true,
-      directives: true,
       unsafe_arrows: true,
       unsafe_methods: true,
       pure_getters: true,
-      booleans_as_integers: false,
     },
     mangle: { toplevel: true },
-    sourceMap: { content: map, url: `${SCRIPT}.map`, includeSources: true },
+    sourceMap: { content: map, filename: SCRIPT },
   });
-  return { code: result.code, map: result.map };
+  // Bundled modules assign to no undeclared name: being strict changes nothing. The service names the map in a header.
+  return { code: result.code.replace(/^"use strict";/, ""), map: result.map };
 }
 
 function write(folder, files) {

@@ -10,7 +10,7 @@ const ROUTE = /^#!?\//;
 function reduceQuery(query: string): string {
   const parameters = new URLSearchParams(query);
   for (const name of [...parameters.keys()]) {
-    if (!CAMPAIGN.test(name) && !options.urlParameters.includes(name)) parameters.delete(name);
+    if (!CAMPAIGN.test(name) && !`,${options.urlParameters},`.includes(`,${name},`)) parameters.delete(name);
   }
   const kept = parameters.toString();
   return kept && "?" + kept;

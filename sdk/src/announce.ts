@@ -4,9 +4,9 @@ import { options } from "./options.ts";
 /** Tells the developer of the site what is wrong. */
 export const complain = (...words: unknown[]): void => console.warn("Customer Journey:", ...words);
 
-/** Tells everybody who listens; `warning` goes to the console whether or not anybody debugs. */
-export function announce(kind: string, detail: object, warning?: string | false): void {
+/** Tells everybody who listens; what `isWrong` goes to the console whether or not anybody debugs. */
+export function announce(kind: string, detail: object, isWrong?: unknown): void {
   document.dispatchEvent(new CustomEvent("customer-journey", { detail: { kind, ...detail } }));
-  if (warning) complain(warning);
+  if (isWrong) complain(kind, detail);
   else if (options.debug) console.debug(kind, detail);
 }

@@ -1,25 +1,26 @@
 /** Whether anything may be recorded, kept and sent. */
-import { options } from "./options.ts";
-import { CONSENT, get, OPTED_OUT } from "./store.ts";
-import type { Consent } from "./types.ts";
+import { isOn, options } from "./options.ts";
+import { DECISION, get } from "./store.ts";
+
+/** Stands where a consent would: the visitor wants none of this, whatever a consent banner says. */
+export const OUT = "out";
 
 /** Whether the browser asks every site not to track its user, and this site heeds that. */
-export function isRefusedByBrowser(): boolean {
+export function isRefusedByBrowser(): unknown {
   const { doNotTrack, globalPrivacyControl } = navigator as Navigator & {
     doNotTrack?: string;
     globalPrivacyControl?: boolean;
   };
-  return options.respectDnt && (!!globalPrivacyControl || doNotTrack == "1");
+  return isOn("respectDnt") && (globalPrivacyControl || doNotTrack == "1");
 }
 
-export const consent = (): Consent => (get(CONSENT) as Consent) ?? options.consent;
-
-export const hasOptedOut = (): boolean => isRefusedByBrowser() || !!get(OPTED_OUT);
+/** What the visitor decided, else what the site assumes. */
+export const decision = (): string => (isRefusedByBrowser() ? OUT : (get(DECISION) ?? options.consent));
 
 /** Events may be recorded; while consent is pending, in memory only. */
-export const mayRecord = (): boolean => !hasOptedOut() && consent() != "denied";
+export const mayRecord = (): boolean => maySend() || decision() == "pending";
 
-export const maySend = (): boolean => !hasOptedOut() && consent() == "granted";
+export const maySend = (): boolean => decision() == "granted";
 
 /** Whether this visitor has a device and a session here. */
 export const isKnown = (): boolean => mayRecord() && !options.cookieless;

@@ -21,13 +21,13 @@ export function deviceId(): string {
 const readSession = () => (get(SESSION) ?? "").split(" ") as [id: string, began: string, seen: string];
 
 /** Whether an event of this moment would begin a session. */
-export function isSessionOver(now: number): boolean {
+export function isSessionOver(now = Date.now()): boolean {
   const [id, began, seen] = readSession();
   return !(id && now - +seen <= options.sessionTimeoutMinutes * 6e4 && now - +began <= SESSION_LENGTH_MAX_MS);
 }
 
 /** Returns the session that an event of this moment belongs to, and keeps it alive. */
-export function sessionId(now: number): string {
+export function sessionId(now = Date.now()): string {
   const [id, began, seen] = isSessionOver(now) ? [makeId(), now, 0] : readSession();
   // An event may be dated back to when the page was last seen.
   set(SESSION, `${id} ${began} ${Math.max(now, +seen)}`);

@@ -1,39 +1,30 @@
 /** Page views, the time they were seen for, and the moments at which a page view begins, hides and ends. */
 import { cleanAddress } from "./address.ts";
-import { isKnown } from "./consent.ts";
+import { isKnown, mayRecord } from "./consent.ts";
 import { isSessionOver } from "./identity.ts";
-import { options } from "./options.ts";
-import type { Recorder } from "./recorder.ts";
-import { flush } from "./sender.ts";
+import { listen } from "./listen.ts";
+import { isOn } from "./options.ts";
+import { hold, onEnd, onHide, record } from "./recorder.ts";
+import { mask } from "./selector.ts";
+import { scrollDepth } from "./scroll.ts";
+import { flush, sendLastWords } from "./sender.ts";
 import type { EventFields } from "./types.ts";
 
 /** A visitor who gives no sign of life for this long has left the page open and gone. */
 const IDLE_MS = 3e5;
-/** A shorter stretch is not worth an event of its own; it counts with the next one. */
-const STRETCH_MIN_MS = 1e3;
 
-/**
- * Starts to watch; returns a function that ends the page view, if there is one, and begins the next. `isFirst` leaves the
- * one before alone: it was never recorded.
- *
- * `depth` tells how far the page was scrolled; `lastWords` is called when the page goes away.
- */
-export function capturePages(
-  recorder: Recorder,
-  depth: (() => number) | false,
-  lastWords: () => void,
-): (fields?: EventFields, at?: number, isFirst?: boolean) => void {
-  const { _moments: moments, _listen: listen, _record: record } = recorder;
+/** Starts to watch; returns a function that ends the page view, if there is one, and begins the next. */
+export function capturePages(): (fields?: EventFields) => void {
   const isVisible = () => document.visibilityState == "visible";
   const run = (listeners: (() => void)[]) => listeners.forEach((listener) => listener());
 
-  /** Address of the page view; empty before the first. */
+  /** Address of the page view; empty before the first, and where none may be recorded. */
   let current = "";
   let previous: string | undefined;
   let seenMs = 0;
   let signAt = 0;
-  let hasLeft = false;
   let isGone = false;
+  let isFollowed = false;
   let hiddenAt: number | undefined;
   let routing: ReturnType<typeof setTimeout> | undefined;
   let routedAt = 0;
@@ -48,10 +39,10 @@ export function capturePages(
   };
 
   const leave = () => {
-    hasLeft = true;
+    if (!current || !seenMs) return;
     record("page_leave", {
-      time_on_page_seconds: Math.round(seenMs / 100) / 10,
-      scroll_depth: depth ? depth() : undefined,
+      time_on_page_seconds: Math.round(seenMs) / 1000,
+      scroll_depth: scrollDepth(),
     });
     seenMs = 0;
   };
@@ -59,33 +50,33 @@ export function capturePages(
   /** Ends the page view at a moment that may be past, and on an address that may have changed already. */
   const end = (at?: number) => {
     if (isVisible()) sign();
-    recorder._hold(at, current);
-    run(moments._end);
-    if (current && (seenMs >= 100 || !hasLeft)) leave();
-    recorder._hold();
+    hold(at, current);
+    run(onHide);
+    run(onEnd);
+    leave();
+    hold();
   };
 
   const begin = (fields?: EventFields, at?: number) => {
-    current = address();
+    current = mayRecord() ? address() : "";
     seenMs = 0;
     signAt = performance.now();
-    hasLeft = false;
     record(
       "page_view",
       {
-        page_title: options.maskText ? document.title.replace(/\S/g, "*") : document.title,
+        page_title: mask(document.title),
         referrer: previous ?? cleanAddress(document.referrer),
         viewport_size: [innerWidth, innerHeight],
         screen_resolution: [screen.width, screen.height],
         ...fields,
       },
-      at || undefined,
+      at,
     );
-    run(moments._begin);
+    scrollDepth(true);
   };
 
-  const view = (fields?: EventFields, at?: number, isFirst?: boolean) => {
-    if (current && !isFirst) {
+  const view = (fields?: EventFields, at?: number) => {
+    if (current) {
       end(at);
       previous = current;
     }
@@ -107,8 +98,8 @@ export function capturePages(
   const hide = () => {
     settleRoute();
     sign();
-    run(moments._hide);
-    if (current && seenMs >= STRETCH_MIN_MS) leave();
+    run(onHide);
+    leave();
     hiddenAt = Date.now();
     flush();
   };
@@ -117,38 +108,38 @@ export function capturePages(
     hiddenAt = undefined;
     signAt = performance.now();
     if (!current) {
-      if (options.autoPageViews) begin({}, at);
-    } else if (isKnown() && isSessionOver(Date.now())) {
+      if (isOn("autoPageViews")) begin({}, at);
+    } else if (isKnown() && isSessionOver()) {
       // Who comes back to an open tab after a long time visits anew, and comes from nowhere.
       previous = current;
       begin({ referrer: undefined });
     }
   };
 
-  listen(document, "visibilitychange", () => {
+  listen("visibilitychange", () => {
     if (!isGone) isVisible() ? show() : hide();
   });
-  listen(window, "pagehide", () => {
+  listen("pagehide", () => {
     if (isGone) return;
     if (isVisible()) {
       // Who leaves before the document is there was here nevertheless.
       start();
       settleRoute();
-      run(moments._hide);
     }
     end(hiddenAt);
     isGone = true;
-    lastWords();
+    sendLastWords(isFollowed);
+    isFollowed = false;
   });
-  listen(window, "pageshow", (event) => {
+  // Only a page of the same site can tell what takes its place; that page then finds the events that wait.
+  listen("pageswap", (event: PageSwapEvent) => (isFollowed = !!event.activation));
+  listen("pageshow", (event: PageTransitionEvent) => {
     if (!isGone || !event.persisted) return;
     isGone = false;
     if (current) begin();
   });
-  for (const name of ["pointermove", "keydown", "scroll", "touchstart"] as const) {
-    listen(window, name, () => isVisible() && sign());
-  }
-  if (options.autoPageViews) {
+  listen("pointermove keydown scroll", () => isVisible() && sign());
+  if (isOn("autoPageViews")) {
     for (const name of ["pushState", "replaceState"] as const) {
       const original = history[name];
       history[name] = function (...values) {
@@ -156,8 +147,7 @@ export function capturePages(
         route();
       };
     }
-    listen(window, "popstate", route);
-    listen(window, "hashchange", route);
+    listen("popstate hashchange", route);
   }
   // Titles are made until the document is there, so the first page view waits for that, dated back to now. A page in a
   // background tab, or made ahead of time, counts once it is seen.
@@ -165,8 +155,8 @@ export function capturePages(
   const start = () => {
     if (isVisible() && !current) show(startedAt);
   };
-  if (performance.timing.domContentLoadedEventStart) start();
-  else listen(document, "DOMContentLoaded", start);
+  if (performance.timing.domContentLoadedEventStart) setTimeout(start);
+  else listen("DOMContentLoaded", start);
 
   return view;
 }

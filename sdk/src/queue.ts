@@ -1,6 +1,5 @@
 /** Events that wait for the service's answer: one entry each, so that two tabs never overwrite each other's. */
 import { announce } from "./announce.ts";
-import { options } from "./options.ts";
 import { get, keys, OWN, remove, set } from "./store.ts";
 
 const WAITING = OWN + "q.";
@@ -9,16 +8,12 @@ const WAITING = OWN + "q.";
  * and the service knows what it already has.
  */
 const SAID = OWN + "said";
+/** Most events kept while the service cannot be reached; beyond it the oldest go. */
+const SIZE_MAX = 1000;
 /** Most events in one request: half of what the service takes by default. */
 const BATCH_EVENTS_MAX = 50;
-/** Bytes. A page that goes away may have 64 KiB under way, so two of these. */
-const BATCH_BYTES_MAX = 3e4;
-
-/** Events of one request: their ids, and each as JSON. */
-export interface Batch {
-  _ids: string[];
-  _texts: string[];
-}
+/** Characters. A page that goes away may have 64 KiB under way: two of these, unless most letters are not Latin. */
+const BATCH_LENGTH_MAX = 2e4;
 
 /** Returns the ids of the events to be sent, oldest first, without those in `except`. */
 export function waitingIds(except: unknown = ""): string[] {
@@ -32,27 +27,24 @@ export function waitingIds(except: unknown = ""): string[] {
 export function enqueue(id: string, text: string): void {
   set(WAITING + id, text);
   const ids = waitingIds();
-  if (ids.length > options.queueSizeMax) settle(ids[0]!, "dropped", "queue is full");
+  if (ids.length > SIZE_MAX) settle(ids[0]!, "dropped", "full");
 }
 
-/** Returns the oldest events, as many as one request may carry, without those in `except`. */
-export function nextBatch(except?: unknown): Batch {
-  const batch: Batch = { _ids: [], _texts: [] };
-  let bytes = 0;
-  for (const id of waitingIds(except).slice(0, BATCH_EVENTS_MAX)) {
-    const text = get(WAITING + id);
-    bytes += new Blob([text!]).size;
-    if (bytes > BATCH_BYTES_MAX && batch._ids[0]) break;
-    // Another tab may have settled it just now.
-    if (text) (batch._ids.push(id), batch._texts.push(text));
-  }
-  return batch;
+/** Returns an event as JSON. */
+export const textOfEvent = (id: string) => get(WAITING + id);
+
+/** Returns the ids of the oldest events, as many as one request may carry, without those in `except`. */
+export function nextBatch(except?: unknown): string[] {
+  let length = 0;
+  return waitingIds(except)
+    .slice(0, BATCH_EVENTS_MAX)
+    .filter((id, place) => (length += textOfEvent(id)!.length) < BATCH_LENGTH_MAX || !place);
 }
 
 /** Takes an event out of the queue, now that its fate is known. */
-export function settle(id: string, verdict: string, detail?: string): void {
+export function settle(id: string, verdict: string, detail?: unknown): void {
   remove(WAITING + id);
-  announce("verdict", { event_id: id, verdict, detail }, verdict != "accepted" && `event ${verdict}: ${detail}`);
+  announce("verdict", { event_id: id, verdict, detail }, detail);
 }
 
 /** Sets events aside that were sent without hope of an answer. */

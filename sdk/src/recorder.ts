@@ -1,34 +1,42 @@
-/** What the automatic parts know of the tracker they belong to. */
-import type { EventFields, Options } from "./types.ts";
+/** From what happened to an event in the queue, and the moments of a page view that more than one part cares about. */
+import { cleanAddress } from "./address.ts";
+import { announce } from "./announce.ts";
+import { isKnown, mayRecord } from "./consent.ts";
+import { makeId } from "./id.ts";
+import { deviceId, nextNumber, sessionId, userId } from "./identity.ts";
+import { guard } from "./listen.ts";
+import { enqueue } from "./queue.ts";
+import { schedule } from "./sender.ts";
+import type { EventFields } from "./types.ts";
 
-/** The moments of a page view that more than one part cares about. Listeners are called in order. */
-export interface Moments {
-  /** The page goes out of sight, perhaps for good; what is recorded here is still sent. */
-  _hide: (() => void)[];
-  /** The page view is over: another route, or the page goes away. Comes before the `page_leave`. */
-  _end: (() => void)[];
-  /** A page view began: the first one, another route, or a return from the back-forward cache. */
-  _begin: (() => void)[];
+/** Called, in order, when the page goes out of sight, perhaps for good, or its view ends; what is recorded is still sent. */
+export const onHide: (() => void)[] = [];
+/** Called when the page view is over, by another route or because the page goes away; before the `page_leave`. */
+export const onEnd: (() => void)[] = [];
+
+let heldAt: number | undefined;
+let heldAddress: string | undefined;
+
+/** From now on, events happen at this time and address instead of the present ones; without them, no longer. */
+export function hold(at?: number, address?: string): void {
+  heldAt = at;
+  heldAddress = address;
 }
 
-/** The events that are listened to, by name. */
-export type Everything = WindowEventMap & DocumentEventMap;
-
-export interface Recorder {
-  /** Complete: every option has its value. */
-  _options: Required<Options>;
-  _moments: Moments;
-  /** Records an event, or does nothing where nothing may be recorded. Never throws. `at` is in ms since 1970. */
-  _record(type: string, fields?: EventFields, at?: number): void;
-  /** Listens, passively and before the page can stop the event; what fails in a listener stays out of the page. */
-  _listen<Type extends keyof Everything>(
-    target: EventTarget,
-    type: Type,
-    listener: (event: Everything[Type]) => void,
-  ): void;
-  /** From now on, events happen at this time and address instead of the present ones; without them, no longer. */
-  _hold(at?: number, address?: string): void;
-}
-
-/** Starts one automatic part: registers its listeners, which live as long as the page. */
-export type Capture = (recorder: Recorder) => void;
+/** Records an event, or does nothing where nothing may be recorded. Never throws. `at` is in ms since 1970. */
+export const record = guard((type: string, fields?: EventFields, at: number = heldAt ?? Date.now()) => {
+  if (!mayRecord()) return;
+  const event = {
+    page_url: heldAddress || cleanAddress(location.href),
+    ...fields,
+    event_id: makeId(),
+    event_type: type,
+    timestamp: new Date(at).toISOString(),
+    seq: nextNumber(),
+    ...(isKnown() && { device_id: deviceId(), session_id: sessionId(at) }),
+    user_id: userId(),
+  };
+  enqueue(event.event_id, JSON.stringify(event));
+  announce("event", { event });
+  schedule();
+});

@@ -11,12 +11,14 @@ declare global {
 }
 
 const stub = window.customerJourney;
-const script = (document.currentScript ?? document.querySelector("script[data-api-key]")) as HTMLScriptElement | null;
+const script = document.currentScript as HTMLScriptElement | null;
 
 // A tag that is there twice starts one tracker.
 if (!stub || stub.calls) {
-  window.CustomerJourneySDK = function (options: Options) {
-    return startTracker(options);
-  } as unknown as Window["CustomerJourneySDK"];
+  window.CustomerJourneySDK = class {
+    constructor(options: Options) {
+      return startTracker(options);
+    }
+  } as Window["CustomerJourneySDK"];
   if (script?.dataset.apiKey) window.customerJourney = startTracker(readAttributes(script), stub?.calls);
 }

@@ -2,14 +2,11 @@
 
 /** Begins the name of everything this SDK keeps in the browser. */
 export const OWN = "cj.";
-/** The visitor's decisions, which are kept even where nothing else is. */
-export const OPTED_OUT = OWN + "out";
-export const CONSENT = OWN + "consent";
+/** The visitor's decision, which is kept even where nothing else is. */
+export const DECISION = OWN + "consent";
 
 let persistent = false;
 const memory: Record<string, string> = {};
-
-export const isDecision = (key: string): boolean => key == OPTED_OUT || key == CONSENT;
 
 /** Even looking at `localStorage` throws where the visitor forbids it, and writing does where it is full. */
 function inStorage<T>(isWanted: boolean, use: (storage: Storage) => T): T | undefined {
@@ -21,11 +18,11 @@ function inStorage<T>(isWanted: boolean, use: (storage: Storage) => T): T | unde
 }
 
 export const get = (key: string): string | null | undefined =>
-  memory[key] ?? inStorage(persistent || isDecision(key), (storage) => storage.getItem(key));
+  memory[key] ?? inStorage(persistent || key == DECISION, (storage) => storage.getItem(key));
 
 export function set(key: string, value: unknown): void {
   memory[key] = "" + value;
-  inStorage(persistent || isDecision(key), (storage) => {
+  inStorage(persistent || key == DECISION, (storage) => {
     storage.setItem(key, memory[key]!);
     delete memory[key];
   });
@@ -51,8 +48,8 @@ export function persist(wanted: boolean): void {
   for (const key in memory) set(key, memory[key]!);
 }
 
-/** Forgets all but the visitor's decisions, wherever it is kept. */
+/** Forgets all but the visitor's decision, wherever it is kept. */
 export function clear(): void {
   persistent = true;
-  for (const key of keys(OWN)) if (!isDecision(key)) remove(key);
+  for (const key of keys(OWN)) if (key != DECISION) remove(key);
 }

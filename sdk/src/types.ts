@@ -97,12 +97,8 @@ export interface Options {
   urlParameters?: string[];
   /** Minutes without an event that end a session. Must be the service's own setting. */
   sessionTimeoutMinutes?: number;
-  /** Events that are sent without waiting any longer, 1 to 50. */
-  batchSize?: number;
   /** Longest time an event waits for company, in milliseconds. */
   flushIntervalMs?: number;
-  /** Most events kept while the service cannot be reached; beyond it the oldest go. */
-  queueSizeMax?: number;
 }
 
 /** The tracker of a page. No method ever throws; what may not be recorded is not. */
