@@ -96,7 +96,7 @@ test("a browser that was killed delivers what it had when it is started again", 
 });
 
 test("a page that is closed sends its last words without another visit", async ({ scene }) => {
-  scene.site.page("/", { options: { flushIntervalMs: 60_000, batchSize: 50 } });
+  scene.site.page("/", { options: { flushIntervalMs: 60_000 } });
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
   await track(page, "thought", 5);
@@ -109,7 +109,7 @@ test("a page that is closed sends its last words without another visit", async (
 });
 
 test("a page that is left for another site sends its last words", async ({ scene }) => {
-  scene.site.page("/", { options: { flushIntervalMs: 60_000, batchSize: 50 } });
+  scene.site.page("/", { options: { flushIntervalMs: 60_000 } });
   const elsewhere = scene.site.page("/elsewhere", { embeds: false }).replace("localhost", "127.0.0.1");
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
@@ -120,19 +120,22 @@ test("a page that is left for another site sends its last words", async ({ scene
   await scene.everyEventOnce();
 });
 
-test("last words that are too long for one farewell reach the service in the end", async ({ scene }) => {
-  scene.site.page("/", { options: { flushIntervalMs: 60_000, batchSize: 50 } });
-  scene.gate.hang();
-  const visitor = await scene.visitor();
-  const page = await visitor.open(scene.site.origin);
-  await track(page, "thought", 120, { text: "long ".repeat(400) });
-  await until("they are recorded", () => visitor.of("thought").length === 120);
-  await page.close({ runBeforeUnload: true });
+for (const [script, letter] of Object.entries({ Latin: "l", Greek: "λ", Chinese: "长" })) {
+  test(`last words that are too long for one farewell reach the service in the end, in ${script} script`, async ({
+    scene,
+  }) => {
+    scene.gate.hang();
+    const visitor = await scene.visitor();
+    const page = await visitor.open(scene.site.origin);
+    await track(page, "thought", 120, { text: letter.repeat(1500) });
+    await until("they are recorded", () => visitor.of("thought").length === 120);
+    await page.close({ runBeforeUnload: true });
 
-  scene.gate.pass();
-  await visitor.open(scene.site.page("/again", {}));
-  await scene.everyEventOnce();
-});
+    scene.gate.pass();
+    await visitor.open(scene.site.page("/again", {}));
+    await scene.everyEventOnce();
+  });
+}
 
 for (const tabs of [2, 5]) {
   test(`${tabs} tabs that record at the same time send each event once`, async ({ scene }) => {

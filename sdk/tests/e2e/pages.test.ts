@@ -172,8 +172,8 @@ test("a page that is rendered ahead of time counts once it is seen", async ({ sc
 test("the time on a page is the time it was seen", async ({ scene }) => {
   const visitor = await scene.visitor();
   await controlVisibility(visitor.context, "visible");
-  const page = await visitor.open(scene.site.origin);
   const began = Date.now();
+  const page = await visitor.open(scene.site.origin);
   await sleep(1300);
   await setVisibility(page, "hidden");
   const firstStretch = Date.now() - began;
@@ -189,7 +189,7 @@ test("the time on a page is the time it was seen", async ({ scene }) => {
     .filter((event) => event.event_type === "page_leave" && event.page_path === "/")
     .reduce((sum, event) => sum + Number(event.time_on_page_seconds), 0);
   expect(seconds).toBeGreaterThan(2.4);
-  expect(seconds).toBeLessThan((firstStretch + secondStretch) / 1000 + 0.3);
+  expect(seconds).toBeLessThan((firstStretch + secondStretch) / 1000 + 0.2);
   const [session] = await sessionsOf(scene.service, stored[0]!.device_id);
   expect(session?.page_views).toBe(2);
 });
@@ -348,7 +348,7 @@ test("a whole visit is one journey, with the device linked to who it turned out 
   await track(page, "thought", 1);
   const thought = await until("it is recorded", () => visitor.of("thought")[0]);
   expect(thought.device_id).not.toBe(stored[0]?.device_id);
-  expect(thought.user_id).toBeUndefined();
+  expect(thought.user_id ?? null).toBeNull();
   await scene.everyEventOnce();
 });
 
