@@ -132,7 +132,13 @@ export class Scene {
   /** Holds that no event travelled twice. */
   noEventSentTwice(): void {
     const twice = [...this.gate.timesSent].filter(([, times]) => times > 1);
-    expect(twice, "events that were sent more than once").toEqual([]);
+    const requests = this.gate.sendings.map(({ at, answeredAt, status, events }) => ({
+      at,
+      answeredAt,
+      status,
+      events: events.length,
+    }));
+    expect(twice, `events that were sent more than once, in ${JSON.stringify(requests)}`).toEqual([]);
   }
 
   /** Ends it; the gate first, so that pages that close now leave nothing to the next test, which counts what is stored. */
