@@ -23,7 +23,7 @@ export function capturePages(): (fields?: EventFields) => void {
   let previous: string | undefined;
   let seenMs = 0;
   let signAt = 0;
-  let isGone = false;
+  let isGone: boolean | undefined;
   let isFollowed = false;
   let hiddenAt: number | undefined;
   let routing: ReturnType<typeof setTimeout> | undefined;
@@ -96,8 +96,8 @@ export function capturePages(): (fields?: EventFields) => void {
   };
 
   const hide = () => {
-    settleRoute();
     sign();
+    settleRoute();
     run(onHide);
     leave();
     hiddenAt = Date.now();
@@ -135,7 +135,7 @@ export function capturePages(): (fields?: EventFields) => void {
   listen("pageswap", (event: PageSwapEvent) => (isFollowed = !!event.activation));
   listen("pageshow", (event: PageTransitionEvent) => {
     if (!isGone || !event.persisted) return;
-    isGone = false;
+    isGone = hiddenAt = undefined;
     if (current) begin();
   });
   listen("pointermove keydown scroll", () => isVisible() && sign());
