@@ -108,7 +108,7 @@ export function flush(): Promise<void> {
   // Where storage is forbidden, so are locks.
   return (running ??= (navigator.locks?.request(OWN, sendAll) ?? sendAll()).catch(sendAll).then(() => {
     running = undefined;
-    if (waitingIds()[0] && !stopped) sendLater();
+    if (waitingIds()[0]) schedule();
   }));
 }
 
