@@ -237,6 +237,7 @@ describe("the browser's validation", () => {
     settle();
     type("#mail");
     refuse("#mail", "typeMismatch");
+    click(document.body);
     settle();
     expect(recorded.types()).toEqual(["form_input"]);
   });

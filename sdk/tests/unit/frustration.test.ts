@@ -277,7 +277,7 @@ describe("a dead click", () => {
     await wait(2000);
     click(document.querySelector("#other")!);
     await wait(5000);
-    expect(dead().map(({ fields }) => fields.element_selector)).toEqual(["#it"]);
+    expect(dead().map(({ at, fields }) => [at, fields.element_selector])).toEqual([[CLICKED_AT, "#it"]]);
     click(target);
     await wait(2500);
     expect(dead()).toHaveLength(2);

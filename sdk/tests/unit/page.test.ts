@@ -229,6 +229,7 @@ describe("the time on a page", () => {
     const { types } = open();
     wait(SECOND);
     close();
+    wait(SECOND);
     see("hidden");
     close();
     expect(types()).toEqual(["page_view", "page_leave"]);

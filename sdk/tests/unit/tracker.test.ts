@@ -135,6 +135,39 @@ test("a call that does not exist stops none of the others", async () => {
   expect(types()).toEqual(["a"]);
 });
 
+test("what waits is sent when the page is hidden", async () => {
+  const journey = await start({ autoPageViews: false });
+  journey.track("a");
+  const visibility = vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
+  document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  visibility.mockRestore();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent.map((event) => event["event_type"])).toEqual(["a"]);
+});
+
+test("what an earlier page said with nobody to hear the answer is sent again", async () => {
+  localStorage.setItem("cj.q.x", '{"event_type":"last_word"}');
+  localStorage.setItem("cj.said", ",x");
+  const journey = await start({ autoPageViews: false });
+  await journey.flush();
+  expect(sent).toEqual([{ event_type: "last_word" }]);
+  expect(localStorage.length).toBe(0);
+});
+
+test("what waits is sent when the network is back", async () => {
+  const journey = await start({ autoPageViews: false });
+  const reach = fetch;
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("failed to fetch")));
+  journey.track("a");
+  await journey.flush();
+  vi.stubGlobal("fetch", reach);
+  await journey.flush();
+  expect(sent).toEqual([]);
+  window.dispatchEvent(new Event("online"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent.map((event) => event["event_type"])).toEqual(["a"]);
+});
+
 test("a second start is the first tracker", async () => {
   const first = await start();
   const second = await start({ apiKey: "pk_2" });
@@ -195,6 +228,8 @@ test("consent given begins a page view, and consent withdrawn begins none", asyn
   expect(types()).toEqual([]);
   journey.setConsent("granted");
   expect(types()).toEqual(["page_view", "consent"]);
+  // No page view came before it, so it comes from where the browser says.
+  expect(events[0]!["referrer"]).toBeUndefined();
   journey.setConsent("denied");
   expect(types()).toEqual(["page_view", "consent"]);
   expect({ ...localStorage }).toEqual({ "cj.consent": "denied" });
