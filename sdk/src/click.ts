@@ -16,15 +16,13 @@ const DOWNLOAD = /\.(pdf|zip|docx?|xlsx?|pptx?|csv|dmg|exe|apk|mp[34])$/i;
 export function captureClicks(): void {
   const judge = watchFrustration();
 
-  listen("click auxclick", (event: MouseEvent) => {
+  listen("click", (event: MouseEvent) => {
     // Of a web component the component: what is inside is its own affair.
     const hit = event.target as Element;
     const element = hit.closest(TARGETS) || hit;
     // The browser clicks the control of a label, too: that one counts.
     if (isIgnored(hit) || (element as HTMLLabelElement).control) return;
     const link = element.closest<HTMLAnchorElement>("a[href]");
-    // The middle button opens links; elsewhere it clicks nothing, as any other.
-    if (event.button > (link ? 1 : 0)) return;
     const isFile = link && (link.hasAttribute("download") || DOWNLOAD.test(link.pathname));
     const fields: EventFields = {
       element_selector: selectorOf(element),
@@ -38,6 +36,6 @@ export function captureClicks(): void {
         link?.host && (isFile || link.host != location.host) ? { link_url: link.origin + link.pathname } : undefined,
     };
     record(isFile ? "file_download" : "click", fields);
-    if (event.detail && !event.button) judge(event, element, fields);
+    if (event.detail) judge(event, element, fields);
   });
 }

@@ -15,9 +15,9 @@ const RAGE_DISTANCE_PX = 30;
 
 /** Made to be clicked many times: steppers, carousels, players. */
 const REPEATED =
-  "input,[role=spinbutton],[role=slider],[aria-roledescription],[class*=carousel],[class*=slider],[class*=slick],[class*=swiper],video";
+  "input,[role=spinbutton],[aria-roledescription],[class*=carousel],[class*=slide],[class*=swiper],video";
 /** Signs alone (`+`, `›`, `→`, `▼`), or words for the next one. */
-const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(one )?(next|prev\w*|more|less)\b)/i;
+const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(next|prev|more|less)\b)/i;
 
 const DEAD_AFTER_MS = 2500;
 const REACTION_MS = 100;

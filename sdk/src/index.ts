@@ -10,7 +10,8 @@ export interface CustomerJourneySDK extends CustomerJourney {}
 /** The tracker of a page; make one. On a server, where there is no page, it does nothing. */
 export class CustomerJourneySDK {
   constructor(options: Options) {
-    if (typeof document == "undefined") return new Proxy(this, { get: (_, name) => (name == "then" ? undefined : () => null) });
+    // Whoever awaits it asks for `then`, which must not be one of the methods.
+    if (typeof document == "undefined") return new Proxy(this, { get: (_, name) => name != "then" && (() => null) });
     Object.assign(this, startTracker(options));
   }
 }

@@ -6,7 +6,7 @@ import { listen } from "./listen.ts";
 import { isOn } from "./options.ts";
 import { hold, onEnd, onHide, record } from "./recorder.ts";
 import { mask } from "./selector.ts";
-import { scrollDepth } from "./scroll.ts";
+import { deepest, lookDown } from "./scroll.ts";
 import { flush, sendLastWords } from "./sender.ts";
 import type { EventFields } from "./types.ts";
 
@@ -23,7 +23,7 @@ export function capturePages(): (fields?: EventFields) => void {
   let previous: string | undefined;
   let seenMs = 0;
   let signAt = 0;
-  let isGone = false;
+  let isGone: boolean | undefined;
   let isFollowed = false;
   let hiddenAt: number | undefined;
   let routing: ReturnType<typeof setTimeout> | undefined;
@@ -42,7 +42,7 @@ export function capturePages(): (fields?: EventFields) => void {
     if (!current || !seenMs) return;
     record("page_leave", {
       time_on_page_seconds: Math.round(seenMs) / 1000,
-      scroll_depth: scrollDepth(),
+      scroll_depth: deepest,
     });
     seenMs = 0;
   };
@@ -72,7 +72,7 @@ export function capturePages(): (fields?: EventFields) => void {
       },
       at,
     );
-    scrollDepth(true);
+    lookDown(true);
   };
 
   const view = (fields?: EventFields, at?: number) => {
@@ -90,14 +90,17 @@ export function capturePages(): (fields?: EventFields) => void {
     routing = undefined;
   };
   const route = () => {
+    // What is seen now is still the old route's.
+    if (!routing) lookDown();
     clearTimeout(routing);
     routedAt = Date.now();
     routing = setTimeout(settleRoute, 10);
   };
 
   const hide = () => {
-    settleRoute();
     sign();
+    settleRoute();
+    lookDown();
     run(onHide);
     leave();
     hiddenAt = Date.now();
@@ -120,11 +123,13 @@ export function capturePages(): (fields?: EventFields) => void {
     if (!isGone) isVisible() ? show() : hide();
   });
   listen("pagehide", () => {
-    if (isGone) return;
+    // A page that was never in sight was not visited.
+    if (isGone || !(hiddenAt || isVisible())) return;
     if (isVisible()) {
       // Who leaves before the document is there was here nevertheless.
       start();
       settleRoute();
+      lookDown();
     }
     end(hiddenAt);
     isGone = true;
@@ -135,7 +140,7 @@ export function capturePages(): (fields?: EventFields) => void {
   listen("pageswap", (event: PageSwapEvent) => (isFollowed = !!event.activation));
   listen("pageshow", (event: PageTransitionEvent) => {
     if (!isGone || !event.persisted) return;
-    isGone = false;
+    isGone = hiddenAt = undefined;
     if (current) begin();
   });
   listen("pointermove keydown scroll", () => isVisible() && sign());

@@ -8,26 +8,40 @@ const WAITING = OWN + "q.";
  * and the service knows what it already has.
  */
 const SAID = OWN + "said";
+/** Ids that a page leaves to the page of the site that takes its place. */
+const HANDED = OWN + "handed";
 /** Most events kept while the service cannot be reached; beyond it the oldest go. */
 const SIZE_MAX = 1000;
 /** Most events in one request: half of what the service takes by default. */
 const BATCH_EVENTS_MAX = 50;
 /** Characters. A page that goes away may have 64 KiB under way: two of these, unless most letters are not Latin. */
 const BATCH_LENGTH_MAX = 2e4;
+/** An event of another page that still waits after so many milliseconds has lost its page. */
+const ORPHAN_MS = 2e4;
 
-/** Returns the ids of the events to be sent, oldest first, without those in `except`. */
+/** Ids of the events that are this page's to send. */
+let own = "";
+
+/**
+ * Returns the ids of the events that are this page's to send, oldest first, without those in `except`.
+ *
+ * Other pages send theirs: what they have removed from the store may still be seen here for a moment.
+ */
 export function waitingIds(except: unknown = ""): string[] {
   except += "" + get(SAID);
+  // Ids begin with their time.
+  const orphaned = "0" + (Date.now() - ORPHAN_MS).toString(16);
   return keys(WAITING)
     .map((key) => key.slice(WAITING.length))
-    .filter((id) => !(except as string).includes(id));
+    .filter((id) => !(except as string).includes(id) && (own.includes(id) || id.replace("-", "") < orphaned));
 }
 
 /** Puts an event into the queue. */
 export function enqueue(id: string, text: string): void {
+  own += id;
   set(WAITING + id, text);
-  const ids = waitingIds();
-  if (ids.length > SIZE_MAX) settle(ids[0]!, "dropped", "full");
+  const all = keys(WAITING);
+  if (all.length > SIZE_MAX) settle(all[0]!.slice(WAITING.length), "dropped", "full");
 }
 
 /** Returns an event as JSON. */
@@ -50,5 +64,11 @@ export function settle(id: string, verdict: string, detail?: unknown): void {
 /** Sets events aside that were sent without hope of an answer. */
 export const setAside = (ids: string[]): void => set(SAID, get(SAID) + "," + ids);
 
-/** Puts back what was set aside. */
-export const putBack = (): void => remove(SAID);
+/** Leaves what waits to the page that takes this one's place. */
+export const handOver = (): void => set(HANDED, waitingIds());
+
+/** Takes what the page before left, and puts back what was set aside. */
+export function takeOver(): void {
+  own += get(HANDED);
+  [HANDED, SAID].forEach(remove);
+}

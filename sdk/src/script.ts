@@ -1,4 +1,5 @@
 /** The script build: starts a tracker from its own script tag, with the calls that were made before it came. */
+import { guard } from "./listen.ts";
 import { readAttributes } from "./options.ts";
 import { startTracker } from "./tracker.ts";
 import type { Call, CustomerJourney, Options } from "./types.ts";
@@ -20,5 +21,7 @@ if (!stub || stub.calls) {
       return startTracker(options);
     }
   } as Window["CustomerJourneySDK"];
-  if (script?.dataset.apiKey) window.customerJourney = startTracker(readAttributes(script), stub?.calls);
+  guard(() => {
+    if (script?.dataset.apiKey) window.customerJourney = startTracker(readAttributes(script), stub?.calls);
+  })();
 }

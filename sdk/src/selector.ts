@@ -2,7 +2,7 @@
 import { options } from "./options.ts";
 
 /** Ids that frameworks make up anew for every build or page. */
-const GENERATED_ID = /(\d\D*){4}|[:«]/;
+const GENERATED_ID = /(\d\D*){4}|[:«]|_r_/;
 const STEPS_MAX = 5;
 const TEXT_LENGTH_MAX = 120;
 

@@ -4,10 +4,10 @@
  * One tab sends at a time, under a lock that all tabs of the site share. Requests are plain POSTs of text with the key in
  * the address, which need no preflight and may outlive the page.
  */
-import { announce } from "./announce.ts";
+import { announce, complain } from "./announce.ts";
 import { maySend } from "./consent.ts";
 import { options } from "./options.ts";
-import { nextBatch, setAside, settle, textOfEvent, waitingIds } from "./queue.ts";
+import { handOver, nextBatch, setAside, settle, textOfEvent, waitingIds } from "./queue.ts";
 import { get, isLasting, OWN, remove, set } from "./store.ts";
 
 /** A request without an answer is given up after this long; its events are sent again. */
@@ -22,13 +22,13 @@ const BATCH_EVENTS = 10;
 
 /** Until when nobody sends, in ms since 1970: the site's other pages shall know, too. */
 const RETRY_AT = OWN + "retry";
-/** Ids that some tab has under way. */
-const IN_FLIGHT = OWN + "flight";
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let running: Promise<void> | undefined;
 let failures = 0;
 let stopped = "";
+/** Ids that this page has under way. */
+let inFlight: unknown;
 
 function pauseMs(): number {
   const left = +get(RETRY_AT)! - Date.now();
@@ -72,7 +72,7 @@ async function send(ids: string[]): Promise<boolean> {
     // No network, no service, or no answer of ours, as from a hotel's login page: what the status says, counts.
   }
   // 422 with `errors` is an answer to the events as well: none of them is valid, and each is told why.
-  const isAnswered = answer?.accepted! >= 0 || (answer?.errors && /^422/.test(reason));
+  const isAnswered = answer?.accepted! >= 0 || answer?.errors;
   const isSettled = isAnswered || /^4(?!0[1348]|25|29)/.test(reason);
   if (isSettled) {
     failures = 0;
@@ -94,11 +94,10 @@ async function send(ids: string[]): Promise<boolean> {
 async function sendAll(): Promise<void> {
   while (maySend() && !stopped && !pauseMs()) {
     const ids = nextBatch();
-    if (!ids[0]) break;
-    set(IN_FLIGHT, ids);
-    if (!(await send(ids))) break;
+    inFlight = ids;
+    if (!ids[0] || !(await send(ids))) break;
   }
-  remove(IN_FLIGHT);
+  inFlight = "";
 }
 
 /** Sends what waits; ends when that is done or has failed for now. */
@@ -106,10 +105,13 @@ export function flush(): Promise<void> {
   clearTimeout(timer);
   timer = undefined;
   // Where storage is forbidden, so are locks.
-  return (running ??= (navigator.locks?.request(OWN, sendAll) ?? sendAll()).catch(sendAll).then(() => {
-    running = undefined;
-    if (waitingIds()[0] && !stopped) sendLater();
-  }));
+  return (running ??= (navigator.locks?.request(OWN, sendAll) ?? sendAll())
+    .catch(sendAll)
+    .catch(complain)
+    .then(() => {
+      running = undefined;
+      if (waitingIds()[0] && maySend() && !stopped) sendLater();
+    }));
 }
 
 /** Sends at once, now that the network is back. */
@@ -120,9 +122,10 @@ export function sendAgain(): void {
 
 /** Sends what a page that goes away still has, unless a page of the site takes its place and finds it in the store. */
 export function sendLastWords(isFollowed: boolean): void {
-  if (stopped || !maySend() || (isLasting() && (isFollowed || pauseMs()))) return;
+  if (stopped || !maySend()) return;
+  if (isLasting() && (isFollowed || pauseMs())) return handOver();
   for (let room = 2; room--;) {
-    const ids = nextBatch(get(IN_FLIGHT));
+    const ids = nextBatch(inFlight);
     if (!ids[0]) break;
     request(ids).catch(() => {});
     setAside(ids);

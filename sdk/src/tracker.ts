@@ -8,7 +8,7 @@ import { deviceId, forgetIdentity, linkUser, sessionId } from "./identity.ts";
 import { guard, listen } from "./listen.ts";
 import { isOn, options, setOptions } from "./options.ts";
 import { capturePages } from "./page.ts";
-import { putBack } from "./queue.ts";
+import { takeOver } from "./queue.ts";
 import { record } from "./recorder.ts";
 import { captureScroll } from "./scroll.ts";
 import { flush, schedule, sendAgain } from "./sender.ts";
@@ -29,13 +29,14 @@ const decide = guard((decision: () => void) => {
 
 const start = guard(() => {
   if (isOn("autoForms")) captureForms();
-  if (isOn("autoWebVitals")) captureWebVitals();
   if (isOn("autoErrors")) captureErrors();
   if (isOn("autoClicks")) captureClicks();
   listen("online", sendAgain);
-  putBack();
+  takeOver();
   if (isOn("autoScroll")) captureScroll();
   view = capturePages();
+  // Last, since not every browser can.
+  if (isOn("autoWebVitals")) captureWebVitals();
   schedule();
 });
 

@@ -21,7 +21,7 @@ test("a script tag says everything in attributes", () => {
     "data-debug": "true",
     "data-respect-dnt": "false",
     "data-session-timeout-minutes": "45",
-    "data-url-parameters": "sku, q",
+    "data-url-parameters": "sku,q",
     "data-consent": "pending",
   });
   expect(module.readAttributes(script)).toEqual({
@@ -31,7 +31,7 @@ test("a script tag says everything in attributes", () => {
     debug: true,
     respectDnt: false,
     sessionTimeoutMinutes: 45,
-    urlParameters: ["sku", "q"],
+    urlParameters: "sku,q",
     consent: "pending",
   });
 });
@@ -41,13 +41,50 @@ test("an address of the service's own comes before the script's", () => {
   expect(module.readAttributes(script).apiUrl).toBe("https://journey.example");
 });
 
-test("a number that is none keeps its default", () => {
-  const script = scriptTag({ src: "https://cdn.example/x.js", "data-batch-size": "many" });
-  expect(module.readAttributes(script).batchSize).toBe(10);
+test("an attribute without a value is true", () => {
+  const script = { src: "https://cdn.example/x.js", dataset: { cookieless: "", debug: "" } };
+  expect(module.readAttributes(script as unknown as HTMLScriptElement)).toMatchObject({
+    cookieless: true,
+    debug: true,
+  });
 });
 
-test("what is not given, or is of the wrong type, keeps its default", () => {
-  module.setOptions({ autoClicks: undefined, batchSize: "5", unknown: 1, debug: true });
-  expect(module.options).toMatchObject({ autoClicks: true, batchSize: 10, debug: true });
-  expect(module.options).not.toHaveProperty("unknown");
+test("a script written into the page takes the page for the service", () => {
+  expect(module.readAttributes(scriptTag({ "data-api-key": "pk_1" })).apiUrl).toBe(location.origin);
+});
+
+test("a text that only begins like a number or a truth stays a text", () => {
+  const script = scriptTag({ src: "https://cdn.example/x.js", "data-api-key": "12ab", "data-consent": "true-ish" });
+  expect(module.readAttributes(script)).toMatchObject({ apiKey: "12ab", consent: "true-ish" });
+});
+
+test("what is not given keeps its default", () => {
+  module.setOptions({ consent: undefined, sessionTimeoutMinutes: undefined, flushIntervalMs: 100 });
+  expect(module.options).toMatchObject({ consent: "granted", sessionTimeoutMinutes: 30, flushIntervalMs: 100 });
+});
+
+test("a switch is on unless it says false", () => {
+  module.setOptions({ autoClicks: undefined, autoForms: false, autoErrors: true });
+  expect(module.isOn("autoClicks")).toBe(true);
+  expect(module.isOn("autoErrors")).toBe(true);
+  expect(module.isOn("autoForms")).toBe(false);
+});
+
+test.fails("a list of parameters may have blanks", async () => {
+  module.setOptions(module.readAttributes(scriptTag({ src: "https://a.example", "data-url-parameters": "sku, q" })));
+  const { cleanAddress } = await import("../../src/address.ts");
+  expect(cleanAddress("https://shop.example/?sku=7&q=tent")).toBe("https://shop.example/?sku=7&q=tent");
+});
+
+test("a list of parameters is heeded as the script tag has it", async () => {
+  module.setOptions(module.readAttributes(scriptTag({ src: "https://a.example", "data-url-parameters": "sku,q" })));
+  const { cleanAddress } = await import("../../src/address.ts");
+  expect(cleanAddress("https://shop.example/?sku=7&q=tent&s=1")).toBe("https://shop.example/?sku=7&q=tent");
+});
+
+test("later changes of what a site passed change nothing", () => {
+  const given = { urlParameters: ["sku"] };
+  module.setOptions(given);
+  given.urlParameters.push("token");
+  expect(module.options.urlParameters).toEqual(["sku"]);
 });

@@ -17,10 +17,14 @@ async function loadPage() {
   sender = await import("../../src/sender.ts");
 }
 
+let heard: { kind: string }[];
+document.addEventListener("customer-journey", (event) => heard.push((event as CustomEvent).detail));
+
 beforeEach(async () => {
   vi.useFakeTimers({ now: START });
   localStorage.clear();
   requests = [];
+  heard = [];
   answer = () => accept(requests.at(-1)!.ids.length);
   vi.spyOn(console, "warn").mockImplementation(() => {});
   vi.stubGlobal("fetch", async (url: string, init: RequestInit) => {
@@ -117,9 +121,6 @@ test.each([
 });
 
 test("what an answer says of each event is heeded, also when it refuses all", async () => {
-  const heard: object[] = [];
-  const hear = (event: Event) => heard.push((event as CustomEvent).detail);
-  document.addEventListener("customer-journey", hear);
   const errors = [{ index: 1, code: "invalid_field", field: "currency", detail: "No." }];
   answer = () => new Response(JSON.stringify({ accepted: 1, rejected: 1, errors }), { status: 202 });
   enqueue("a", "b");
@@ -128,11 +129,10 @@ test("what an answer says of each event is heeded, also when it refuses all", as
     new Response(JSON.stringify({ code: "events_rejected", errors: [{ ...errors[0], index: 0 }] }), { status: 422 });
   enqueue("c");
   await sender.flush();
-  document.removeEventListener("customer-journey", hear);
-  expect(heard.filter((detail) => "verdict" in detail)).toEqual([
+  expect(heard.filter(({ kind }) => kind === "verdict")).toEqual([
     { kind: "verdict", event_id: "a", verdict: "accepted", detail: undefined },
-    { kind: "verdict", event_id: "b", verdict: "rejected", detail: "invalid_field currency No." },
-    { kind: "verdict", event_id: "c", verdict: "rejected", detail: "invalid_field currency No." },
+    { kind: "verdict", event_id: "b", verdict: "rejected", detail: errors[0] },
+    { kind: "verdict", event_id: "c", verdict: "rejected", detail: { ...errors[0], index: 0 } },
   ]);
   expect(queue.waitingIds()).toEqual([]);
   expect(console.warn).toHaveBeenCalledTimes(2);
@@ -143,6 +143,12 @@ test.each([400, 413, 415, 422])("%i drops the batch, says so, and goes on", asyn
   enqueue("a");
   await sender.flush();
   expect(queue.waitingIds()).toEqual([]);
+  expect(heard[0]).toEqual({
+    kind: "verdict",
+    event_id: "a",
+    verdict: "rejected",
+    detail: `${status} {"code":"x","detail":"why"}`,
+  });
   expect(console.warn).toHaveBeenCalled();
   enqueue("b");
   await sender.flush();
@@ -179,6 +185,93 @@ test("last words leave out what is under way, and a following page says them", a
   expect(requests[1]!.ids).toEqual(["b"]);
   releases.forEach((release) => release(accept(1)));
   await sending;
+});
+
+test("last words are two requests at most, and are not repeated by this page", async () => {
+  answer = () => new Promise<Response>(() => {});
+  enqueue(...Array.from({ length: 120 }, (_, place) => `event-${String(place).padStart(3, "0")}`));
+  sender.sendLastWords(false);
+  expect(requests.map(({ ids }) => ids.length)).toEqual([50, 50]);
+  expect(new Set(requests.flatMap(({ ids }) => ids)).size).toBe(100);
+  expect(queue.waitingIds()).toHaveLength(20);
+});
+
+test("last words of what only memory holds are said although a page follows", async () => {
+  (await import("../../src/store.ts")).persist(false);
+  enqueue("a");
+  sender.sendLastWords(true);
+  expect(requests[0]!.ids).toEqual(["a"]);
+});
+
+test("a service that wants to be left alone hears no last words where the next page can say them", async () => {
+  answer = () => refuse(503, { "Retry-After": "30" });
+  enqueue("a");
+  await sender.flush();
+  sender.sendLastWords(false);
+  expect(requests.length).toBe(1);
+});
+
+test.each(["pending", "denied"] as const)("nothing is sent while consent is %s", async (consent) => {
+  (await import("../../src/options.ts")).setOptions({ consent });
+  enqueue(...Array.from({ length: 20 }, (_, place) => `event-${place}`));
+  sender.schedule();
+  await sender.flush();
+  sender.sendLastWords(false);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(requests).toEqual([]);
+});
+
+test("nothing is tried again and again while consent is pending", async () => {
+  (await import("../../src/options.ts")).setOptions({ consent: "pending" });
+  enqueue("a");
+  await sender.flush();
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("how it stands is said after every request", async () => {
+  answer = () => refuse(500);
+  enqueue("a");
+  await sender.flush();
+  answer = () => accept(1);
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(heard.filter(({ kind }) => kind === "state")).toEqual([
+    { kind: "state", waiting: 1, failures: 1, stopped: "" },
+    { kind: "state", waiting: 0, failures: 0, stopped: "" },
+  ]);
+});
+
+test("a single huge event is sent alone, without the wish to outlive the page", async () => {
+  queue.enqueue("a", JSON.stringify({ id: "a", text: "x".repeat(30_000) }));
+  enqueue("b");
+  await sender.flush();
+  expect(requests.map(({ ids, init }) => [ids, init.keepalive])).toEqual([
+    [["a"], false],
+    [["b"], true],
+  ]);
+});
+
+test("one tab sends at a time", async () => {
+  const held: (() => Promise<void>)[] = [];
+  const request = vi.fn((_: string, run: () => Promise<void>) => {
+    held.push(run);
+    return Promise.resolve();
+  });
+  vi.stubGlobal("navigator", { locks: { request } });
+  enqueue("a");
+  void sender.flush();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(request).toHaveBeenCalledWith("cj.", expect.any(Function));
+  expect(requests).toEqual([]);
+  await held[0]!();
+  expect(requests[0]!.ids).toEqual(["a"]);
+});
+
+test("where locks are forbidden, it sends without", async () => {
+  const request = () => Promise.reject(new DOMException("denied", "SecurityError"));
+  vi.stubGlobal("navigator", { locks: { request } });
+  enqueue("a");
+  await sender.flush();
+  expect(requests[0]!.ids).toEqual(["a"]);
 });
 
 test("the network's return ends the waiting", async () => {

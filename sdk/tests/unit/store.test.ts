@@ -23,18 +23,37 @@ test("what was in memory moves to localStorage once that is wanted", () => {
   expect(store.isLasting()).toBe(true);
 });
 
-test("decisions are kept in any mode", () => {
-  store.set(store.OPTED_OUT, 1);
-  expect(localStorage.getItem("cj.out")).toBe("1");
+test("the decision is kept in any mode, and found by the next page", async () => {
+  store.set(store.DECISION, "out");
+  expect({ ...localStorage }).toEqual({ "cj.consent": "out" });
+  vi.resetModules();
+  expect((await import("../../src/store.ts")).get("cj.consent")).toBe("out");
+});
+
+test("what other pages left is not read before localStorage is wanted", () => {
+  localStorage.setItem("cj.device", "old");
+  expect(store.get("cj.device")).toBeUndefined();
+  expect(store.keys("cj.")).toEqual([]);
+  store.persist(true);
+  expect(store.get("cj.device")).toBe("old");
 });
 
 test("clearing leaves the decisions and what belongs to others", () => {
   localStorage.setItem("shop.cart", "tent");
   store.persist(true);
   store.set("cj.device", "d");
-  store.set(store.CONSENT, "denied");
+  store.set(store.DECISION, "denied");
   store.clear();
   expect({ ...localStorage }).toEqual({ "shop.cart": "tent", "cj.consent": "denied" });
+});
+
+test("clearing removes what an earlier page left, also where nothing is kept now", () => {
+  localStorage.setItem("cj.device", "old");
+  store.set("cj.q.1", "one");
+  store.clear();
+  expect(localStorage.length).toBe(0);
+  store.persist(false);
+  expect(store.keys("cj.")).toEqual([]);
 });
 
 test("names come in order, from memory and from localStorage", () => {

@@ -1,31 +1,54 @@
-/** A recorder that remembers, and the moments of a page at the test's call. */
-import type { Capture, Recorder } from "../../src/recorder.ts";
+/** The real recorder with ears: what it announces, and the moments of a page at the test's call. */
+import { hold, onEnd, onHide } from "../../src/recorder.ts";
+import { setOptions } from "../../src/options.ts";
+import { clear, DECISION, persist, remove } from "../../src/store.ts";
 import type { EventFields, Options } from "../../src/types.ts";
 
 export interface Recorded {
   type: string;
   fields: EventFields;
-  at: number | undefined;
+  /** In ms since 1970. */
+  at: number;
+  /** The address it happened on. */
+  url: string;
+  session: string;
 }
 
-export const start = (capture: Capture, options: Partial<Options> = {}) => {
-  const events: Recorded[] = [];
-  const recorder: Recorder = {
-    _options: { maskText: false, ...options } as Required<Options>,
-    _moments: { _hide: [], _end: [], _begin: [] },
-    _record: (type, fields = {}, at) => void events.push({ type, fields: JSON.parse(JSON.stringify(fields)), at }),
-  };
-  capture(recorder);
-  const call = (listeners: (() => void)[]) => listeners.forEach((listener) => listener());
+let events: Recorded[] = [];
+
+document.addEventListener("customer-journey", (announcement) => {
+  const { kind, event } = (announcement as CustomEvent).detail;
+  if (kind != "event") return;
+  // What goes over the wire: fields without a value do not.
+  const { event_id, event_type, timestamp, seq, device_id, session_id, user_id, page_url, ...fields } = JSON.parse(
+    JSON.stringify(event),
+  );
+  events.push({ type: event_type, fields, at: Date.parse(timestamp), url: page_url, session: session_id });
+});
+
+const call = (listeners: (() => void)[]) => listeners.forEach((listener) => listener());
+
+/** Starts one part alone, on a page that has none yet. Consent is pending, so that nothing is sent. */
+export const start = (capture: () => unknown, options: Partial<Options> = {}) => {
+  removeListeners();
+  onHide.length = onEnd.length = 0;
+  hold();
+  clear();
+  remove(DECISION);
+  persist(false);
+  setOptions({ maskText: false, autoPageViews: true, cookieless: false, ...options, consent: "pending" });
+  const heard: Recorded[] = (events = []);
+  capture();
   return {
-    events,
-    types: () => events.map(({ type }) => type),
-    of: (type: string) => events.filter((event) => event.type === type),
-    hide: () => call(recorder._moments._hide),
-    end: () => call(recorder._moments._end),
-    begin: () => call(recorder._moments._begin),
-    /** Another route: one page view ends, the next begins. */
-    route: () => [...recorder._moments._end, ...recorder._moments._begin].forEach((listener) => listener()),
+    events: heard,
+    types: () => heard.map(({ type }) => type),
+    of: (type: string) => heard.filter((event) => event.type === type),
+    hide: () => call(onHide),
+    /** One page view ends; the next one may begin. */
+    end: () => {
+      call(onHide);
+      call(onEnd);
+    },
   };
 };
 
@@ -54,10 +77,9 @@ interface Press {
   time?: number;
   detail?: number;
   button?: number;
-  ctrlKey?: boolean;
 }
 
-export const click = (target: Element, { x = 10, y = 20, time = 0, detail = 1, button = 0, ctrlKey }: Press = {}) => {
+export const click = (target: Element, { x = 10, y = 20, time = 0, detail = 1, button = 0 }: Press = {}) => {
   const type = button ? "auxclick" : "click";
   const event = new MouseEvent(type, {
     bubbles: true,
@@ -67,7 +89,6 @@ export const click = (target: Element, { x = 10, y = 20, time = 0, detail = 1, b
     clientY: y,
     detail,
     button,
-    ctrlKey,
   });
   Object.defineProperties(event, {
     pageX: { value: x + 0.4 },

