@@ -11,7 +11,7 @@ import type { EventFields } from "./types.ts";
 /** What people mean when they click something inside it. */
 const TARGETS = "input,textarea,select,a,button,summary,label,[role=button],[data-cj-name]";
 
-const DOWNLOAD = /\.(pdf|zip|docx?|xlsx?|pptx?|csv|dmg|exe|apk|mp[34])$/i;
+const DOWNLOAD = /\.(pdf|zip|docx?|xlsx?|pptx?|csv|dmg|exe|apk)$/i;
 
 export function captureClicks(): void {
   const judge = watchFrustration();

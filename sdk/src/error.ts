@@ -26,7 +26,7 @@ export function captureErrors(): void {
     const fields = errorFields(error || reason || message);
     // The first line with a place is the second where the message comes before it.
     const key = fields.error_message + "" + fields.error_stack?.split("\n", 2);
-    if (seen.has(key) || seen.size >= ERRORS_MAX || /^ResizeObserver/.test(key)) return;
+    if (seen.has(key) || seen.size >= ERRORS_MAX || /^ResizeO/.test(key)) return;
     seen.add(key);
     record("error", fields);
   });

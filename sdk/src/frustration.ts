@@ -17,7 +17,7 @@ const RAGE_DISTANCE_PX = 30;
 const REPEATED =
   "input,[role=spinbutton],[aria-roledescription],[class*=carousel],[class*=slide],[class*=swiper],video";
 /** Signs alone (`+`, `›`, `→`, `▼`), or words for the next one. */
-const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(next|prev|more|less)\b)/i;
+const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(next|prev(ious)?|more|less)\b)/i;
 
 const DEAD_AFTER_MS = 2500;
 const REACTION_MS = 100;

@@ -74,7 +74,7 @@ for (const name of ["ProductView", "AddToCart", "RemoveFromCart", "CheckoutStart
 export function startTracker(given: Options, calls: Call[] = []): CustomerJourney {
   if (options.apiKey) return tracker;
   decide(() => setOptions(given));
-  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("apiUrl or write key missing");
+  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("apiUrl or apiKey is none");
   if (!isRefusedByBrowser()) start();
   // The page view waits for the next turn of the event loop, so that a decision among these calls comes first.
   for (const [method, values] of calls) (tracker[method] as (...values: unknown[]) => void)?.(...values);
