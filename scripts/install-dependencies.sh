@@ -46,6 +46,7 @@ missing_packages() {
   # The venv module alone is not enough: Debian ships ensurepip, which fills a new environment, in its own package.
   python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || echo python3-venv
   have nix-instantiate || echo nix-bin
+  have chromium || echo chromium
 }
 
 # Runs a command with the rights to change the system.
@@ -110,12 +111,12 @@ install_packages() {
   trap - EXIT
 }
 
+# Installs what a folder's lock file names, unless that was done already: npm writes its own list last, and it is newer
+# than the lock it was made from.
 install_node_packages() {
-  local folder=$REPOSITORY/tests/timescaledb
-  [ -e "$folder/package-lock.json" ] || return 0
-  # npm writes this file last, and it is newer than the lock it was made from.
+  local folder=$REPOSITORY/$1
   [ "$folder/node_modules/.package-lock.json" -nt "$folder/package-lock.json" ] && return 0
-  say "Installing the Node packages of tests/timescaledb ..."
+  say "Installing the Node packages of $1 ..."
   npm ci --prefix "$folder" --no-audit --no-fund --loglevel=error
   touch "$folder/node_modules/.package-lock.json"
 }
@@ -139,6 +140,8 @@ if [ -n "$missing" ]; then
   install_packages $missing
 fi
 if [ "$purpose" = --test ]; then
-  install_node_packages
+  install_node_packages tests/timescaledb
+  install_node_packages sdk
+  install_node_packages sdk/examples
   install_schemathesis
 fi

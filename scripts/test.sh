@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The whole test run: format, lints, and every test against a real PostgreSQL, Redis and TimescaleDB of its own. Words
-# given to it choose tests by name: `scripts/test.sh session`.
+# The whole test run: format, lints, and every test against a real PostgreSQL, Redis and TimescaleDB of its own, the SDK
+# in a real Chromium. Words given to it choose tests of the service by name: `scripts/test.sh session`.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$REPOSITORY"
@@ -36,19 +36,23 @@ step() {
   steps+=("$(printf 'ok    %4d s  %s' $((SECONDS - began)) "$name")")
 }
 
-# Adds up what either runner printed: "446 passed, 0 failed, 1 skipped".
+# Adds up what the runners printed: "446 passed, 0 failed, 1 skipped".
 count_tests() {
   awk '
     # nextest: Summary [ 1.0s] 3 tests run: 2 passed, 1 failed, 1 skipped
     # cargo:   test result: ok. 2 passed; 1 failed; 1 ignored; …
+    # vitest:        Tests  1 failed | 2 passed | 1 skipped (4)
+    # node:    # pass 2
     /^ *Summary \[/ { for (i = 2; i <= NF; i++) add($i, $(i - 1)); found = 1 }
     !found && /^test result:/ { for (i = 2; i <= NF; i++) cargo($i, $(i - 1)) }
+    /^ *Tests  / { for (i = 2; i <= NF; i++) add($i, $(i - 1)) }
+    /^[^ ]+ (pass|fail|skipped) [0-9]+$/ { add($2 == "skipped" ? $2 : $2 "ed", $3) }
     function add(word, number) { gsub(/[^a-z]/, "", word); sum[word] += number }
     function cargo(word, number) { gsub(/[^a-z]/, "", word); if (word == "ignored") word = "skipped"; other[word] += number }
     END {
-      if (!found) for (word in other) sum[word] = other[word]
+      if (!found) for (word in other) sum[word] += other[word]
       printf "%d passed, %d failed, %d skipped\n", sum["passed"], sum["failed"], sum["skipped"]
-    }' "$1"
+    }' "$@"
 }
 
 summarise() {
@@ -57,7 +61,8 @@ summarise() {
   [ -z "${current:-}" ] || say "FAIL          $current"
   [ ! -e "$REPOSITORY/state/test-results.log" ] || grep -E '^ *Summary |^ +(FAIL|TIMEOUT|SIG[A-Z]+) ' "$REPOSITORY/state/test-results.log" | sort -u || true
   if [ "$1" -eq 0 ]; then say "All tests passed in $SECONDS s."; else say "The test run failed after $SECONDS s (code $1)."; fi
-  [ ! -e "$REPOSITORY/state/test-results.log" ] || count_tests "$REPOSITORY/state/test-results.log"
+  local results=("$REPOSITORY"/state/test-results*.log)
+  [ ! -e "${results[0]}" ] || count_tests "${results[@]}"
 }
 
 check_scripts() {
@@ -78,6 +83,27 @@ check_nix_files() {
   else
     nix-instantiate --parse "${files[@]}" >/dev/null
   fi
+}
+
+# The SDK's sources: formatted, typed, and what is committed as built from them is.
+check_sdk() {
+  (
+    cd sdk
+    npx prettier --check .
+    npx tsc --noEmit
+    npx tsc --project tests/e2e
+    node types.mjs --check
+    node build.mjs --check
+    npx size-limit
+  )
+}
+
+# Runs a suite of the SDK and keeps its counts for the summary: test_sdk SUITE FOLDER COMMAND...
+test_sdk() {
+  local log=$REPOSITORY/state/test-results-$1.log folder=$2
+  shift 2
+  # Colours would hide the counts.
+  (cd "$folder" && NO_COLOR=1 FORCE_COLOR=0 "$@") 2>&1 | tee "$log"
 }
 
 start_services() {
@@ -112,7 +138,7 @@ run_tests() {
 }
 
 mkdir -p state
-rm -f state/test-results.log
+rm -f state/test-results*.log
 # Colours would hide the summary line from grep and clutter a log; a person at a terminal keeps them in the other steps.
 export CARGO_TERM_PROGRESS_WHEN=never
 step "Dependencies" scripts/install-dependencies.sh --test
@@ -124,4 +150,11 @@ step "Test programs" cargo test --locked --all-targets --no-run
 step "PostgreSQL and Redis" start_services
 step "TimescaleDB" start_timescaledb
 export SCHEMATHESIS=$STATE_DIR/schemathesis/bin/schemathesis
+export JOURNEY_BINARY=${CARGO_TARGET_DIR:-$REPOSITORY/target}/debug/customer-journey
+if [ $# -eq 0 ]; then
+  step "SDK" check_sdk
+  step "SDK unit tests" test_sdk unit sdk npx vitest run --project unit --reporter=default
+  step "SDK examples" test_sdk examples sdk/examples npm run --silent check
+  step "SDK in a browser" test_sdk e2e sdk npx vitest run --project e2e --reporter=default
+fi
 step "Tests" run_tests "$@"

@@ -5,7 +5,7 @@
 //   node build.mjs --check    builds elsewhere and fails where the committed script is not what the sources give
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -78,6 +78,21 @@ function publish(assets, script, versions) {
   write(assets, { "versions.json": `${JSON.stringify(list, null, 2)}\n` });
 }
 
+/** Writes the types that a site sees, and none of those inside. */
+function writeTypes(folder) {
+  execFileSync(join(here, "node_modules/.bin/tsc"), ["--project", "tsconfig.build.json"], {
+    cwd: here,
+    stdio: "inherit",
+  });
+  const seen = ["index.d.ts", "types.d.ts", "event-fields.d.ts"];
+  for (const name of readdirSync(folder).filter((name) => name.endsWith(".d.ts"))) {
+    const file = join(folder, name);
+    if (!seen.includes(name)) rmSync(file);
+    // The compiler leaves the names of the sources in types.
+    else writeFileSync(file, readFileSync(file, "utf8").replaceAll('.ts"', '.js"'));
+  }
+}
+
 function readVersions(assets) {
   try {
     return JSON.parse(readFileSync(join(assets, "versions.json"), "utf8")).versions;
@@ -113,10 +128,7 @@ write(join(here, "dist"), {
   "index.js": module.code,
   "index.js.map": module.map,
 });
-execFileSync(join(here, "node_modules/.bin/tsc"), ["--project", "tsconfig.build.json"], {
-  cwd: here,
-  stdio: "inherit",
-});
+writeTypes(join(here, "dist"));
 
 const { integrity, bytes, gzip_bytes } = describe(script);
 console.log(

@@ -1,51 +1,11 @@
 /** What a site may say to the SDK. Field names and units are those of the API: docs/api.md. */
 
+import type { EventFields } from "./event-fields.ts";
+
+export type { EventFields };
+
 /** An amount of money: a number, or a decimal as text where every digit counts. */
 export type Amount = number | string;
-
-/** The typed fields of an event; any further field is kept by the service as a property of the event. */
-export interface EventFields {
-  page_url?: string;
-  page_title?: string;
-  referrer?: string;
-  element_selector?: string;
-  element_text?: string;
-  element_id?: string;
-  element_classes?: string;
-  /** Pixels from the left and the top edge of the page. */
-  coordinates?: [x: number, y: number];
-  /** Percent of the page, 0 to 100. */
-  scroll_depth?: number;
-  form_id?: string;
-  form_field_name?: string;
-  form_field_type?: string;
-  form_validation_errors?: string[];
-  product_id?: string;
-  product_name?: string;
-  product_category?: string;
-  product_price?: Amount;
-  quantity?: number;
-  cart_total?: Amount;
-  order_id?: string;
-  order_total?: Amount;
-  /** ISO 4217, as in `EUR`. */
-  currency?: string;
-  search_query?: string;
-  search_results_count?: number;
-  error_message?: string;
-  error_stack?: string;
-  screen_resolution?: [width: number, height: number];
-  viewport_size?: [width: number, height: number];
-  /** Milliseconds. */
-  page_load_time_ms?: number;
-  /** Seconds. */
-  time_on_page_seconds?: number;
-  /** At most 16 KiB as JSON. */
-  custom_properties?: Record<string, unknown>;
-  /** Facts about the person, at most 16 KiB as JSON. */
-  customer_attributes?: Attributes;
-  [property: string]: unknown;
-}
 
 /** Facts about a person. A nested object is a category: `{ demographic: { city: "Oslo" } }`. */
 export type Attributes = Record<string, unknown>;

@@ -39,7 +39,10 @@ async function journeyOf(device: string) {
   return { ...journey, sessions, events: sessions.flatMap((entry) => entry.events ?? []) };
 }
 
-/** Opens a page of a visitor who never was here; `said` is every event their pages recorded, in order. */
+/**
+ * Opens a page of a visitor who never was here; `said` is what their pages recorded, in order. What is recorded while a
+ * page goes away reaches nobody there.
+ */
 async function visit(): Promise<{ page: Page; said: Record<string, unknown>[]; problems: string[] }> {
   const context = await browser.newContext();
   const said: Record<string, unknown>[] = [];
@@ -107,6 +110,7 @@ test("a purchase, with its detours, is read back exactly as it happened", async 
   };
   for (const [id, value] of Object.entries(fields)) await page.fill(`#${id}`, value);
   await page.selectOption("#country", "Norway");
+  await page.check("#terms");
   await page.click("#checkout [type=submit]");
   await page.waitForURL(/confirmation/);
   const total = (await page.textContent("#order-total"))!.replace(/[^\d.,]/g, "").replace(",", "");
@@ -114,14 +118,15 @@ test("a purchase, with its detours, is read back exactly as it happened", async 
   await page.click(".journey > summary");
   await page.goto("about:blank");
 
-  await until("every event is stored", async () => (await journeyOf(device)).events.length >= said.length);
+  const lastWords = (event: { event_type: string }) => /^(page_leave|web_vital)$/.test(event.event_type);
+  await until("the last page is left", async () => (await journeyOf(device)).events.filter(lastWords).length === 12);
   const journey = await journeyOf(device);
   const { events, sessions } = journey;
-  const inOrder = [...said].sort(
-    (one, other) =>
-      Date.parse(String(one.timestamp)) - Date.parse(String(other.timestamp)) || Number(one.seq) - Number(other.seq),
-  );
-  expect(events.map((event) => event.event_id)).toEqual(inOrder.map((event) => event.event_id));
+  const stored = events.map((event) => event.event_id);
+  expect(new Set(stored).size).toBe(stored.length);
+  const heard = new Set(said.map((event) => event.event_id));
+  expect(stored.filter((id) => heard.has(id)).length).toBe(said.length);
+  expect(events.filter((event) => !heard.has(event.event_id)).every(lastWords)).toBe(true);
   expect(sessions.length).toBe(1);
 
   // How far a page scrolls when something on it is clicked is the browser's affair.
@@ -139,6 +144,7 @@ test("a purchase, with its detours, is read back exactly as it happened", async 
     ...leave("/products.html"),
     "page_view /product.html",
     `product_view /product.html ${product}`,
+    "form_input /product.html quantity",
     "click /product.html Add to cart",
     `add_to_cart /product.html ${product} 2`,
     "form_submit /product.html",
@@ -152,13 +158,16 @@ test("a purchase, with its detours, is read back exactly as it happened", async 
     "page_view /checkout.html",
     "checkout_start /checkout.html 1",
     expect.stringMatching(/^click \/checkout.html /),
-    "form_error /checkout.html 9 errors",
+    // Seven fields by name; the three of the card have one kind of mistake and no name.
+    "form_error /checkout.html 8 errors",
     ...["email", "full-name", "street", "postcode", "city", "country"].map(
       (name) => `form_input /checkout.html ${name}`,
     ),
+    "click /checkout.html",
+    "form_input /checkout.html terms",
     expect.stringMatching(/^click \/checkout.html /),
     "identify /checkout.html",
-    `purchase /checkout.html ${total} 1`,
+    `purchase /checkout.html ${Number(total)} 1`,
     "form_submit /checkout.html",
     ...leave("/checkout.html"),
     "page_view /confirmation.html",
@@ -181,7 +190,7 @@ test("a purchase, with its detours, is read back exactly as it happened", async 
   expect(problems).toEqual([]);
 });
 
-test("a cart that is left behind says where, and the next visit is the same person's", async () => {
+test("a cart that is left behind says where", async () => {
   const { page, said } = await visit();
   await page.goto(`${demo.origin}/demo/product.html?sku=FF-101`);
   await page.click("#add-form button");
@@ -198,7 +207,9 @@ test("a cart that is left behind says where, and the next visit is the same pers
     form_field_name: "email",
   });
   expect(journey.sessions[0]!.session).toMatchObject({ converted: false, abandoned: true });
-  expect(journey.events.length).toBe(said.length);
+  const stored = journey.events.map((event) => event.event_id);
+  expect(said.every((event) => stored.includes(String(event.event_id)))).toBe(true);
+  expect(new Set(stored).size).toBe(stored.length);
 });
 
 test("the panel shows what is recorded and what became of it", async () => {
