@@ -222,19 +222,34 @@ test("the page that follows sends at once what it was left, and what it recorded
   expect(requests.map(({ ids }) => ids)).toEqual([[first, second]]);
 });
 
-test("what is under way when the page is followed is sent again unless its answer came", async () => {
+test("what was under way when the page was followed is sent again by the next one", async () => {
+  const [first, second] = [idAt(START, 1), idAt(START, 2)];
+  answer = () => new Promise<Response>(() => {});
+  enqueue(first);
+  void sender.flush();
+  await vi.advanceTimersByTimeAsync(0);
+  enqueue(second);
+  await follow();
+  answer = () => accept(2);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[first], [first, second]]);
+  expect(Object.keys(localStorage)).toEqual([]);
+});
+
+test("what was under way when the page was followed, and is answered yet, harms nothing", async () => {
   const [first, second] = [idAt(START, 1), idAt(START, 2)];
   let release = (_: Response) => {};
   answer = () => new Promise<Response>((resolve) => (release = resolve));
   enqueue(first);
   const sending = sender.flush();
   await vi.advanceTimersByTimeAsync(0);
-  enqueue(second);
   await follow();
-  expect(queue.waitingIds()).toEqual([first, second]);
-  answer = () => accept(1);
+  expect(queue.waitingIds()).toEqual([first]);
   release(accept(1));
   await sending;
+  answer = () => accept(1);
+  await sender.flush();
+  enqueue(second);
   await sender.flush();
   expect(requests.map(({ ids }) => ids)).toEqual([[first], [second]]);
   expect(heard.filter(({ kind }) => kind === "verdict")).toHaveLength(2);
