@@ -135,7 +135,7 @@ describe("the fields of an error", () => {
     expect(error_stack).not.toContain("secret");
   });
 
-  test.fails("have no part of a query behind a colon", () => {
+  test("have no part of a query behind a colon", () => {
     const { error_message } = errorFields("GET https://api.example/?next=https://shop.example/reset/secret failed");
     expect(error_message).not.toContain("secret");
   });

@@ -44,7 +44,7 @@ test("an event dated back does not shorten the session", () => {
   expect(identity.sessionId(NOON + 50 * MINUTE)).toBe(id);
 });
 
-test.fails("a session that a wrong clock dated ahead does not last until then", () => {
+test("a session that a wrong clock dated ahead does not last until then", () => {
   const id = identity.sessionId(NOON + 365 * 24 * 60 * MINUTE);
   expect(identity.sessionId(NOON)).not.toBe(id);
 });

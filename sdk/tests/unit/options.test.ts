@@ -70,12 +70,6 @@ test("a switch is on unless it says false", () => {
   expect(module.isOn("autoForms")).toBe(false);
 });
 
-test.fails("a list of parameters may have blanks", async () => {
-  module.setOptions(module.readAttributes(scriptTag({ src: "https://a.example", "data-url-parameters": "sku, q" })));
-  const { cleanAddress } = await import("../../src/address.ts");
-  expect(cleanAddress("https://shop.example/?sku=7&q=tent")).toBe("https://shop.example/?sku=7&q=tent");
-});
-
 test("a list of parameters is heeded as the script tag has it", async () => {
   module.setOptions(module.readAttributes(scriptTag({ src: "https://a.example", "data-url-parameters": "sku,q" })));
   const { cleanAddress } = await import("../../src/address.ts");

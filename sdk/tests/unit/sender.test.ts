@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { idAt } from "./ids.ts";
 
 const START = Date.UTC(2026, 5, 1, 12);
 
@@ -15,6 +16,14 @@ async function loadPage() {
   (await import("../../src/store.ts")).persist(true);
   queue = await import("../../src/queue.ts");
   sender = await import("../../src/sender.ts");
+}
+
+/** The page goes away, and one of the same site takes its place. */
+async function follow() {
+  sender.sendLastWords(true);
+  vi.clearAllTimers();
+  await loadPage();
+  queue.takeOver();
 }
 
 let heard: { kind: string }[];
@@ -87,13 +96,15 @@ test("the next page keeps to what the service asked for", async () => {
   answer = () => refuse(429, { "Retry-After": "30" });
   enqueue("a");
   await sender.flush();
-  await loadPage();
+  await follow();
   sender.schedule();
   await sender.flush();
   await vi.advanceTimersByTimeAsync(30_000);
+  expect(queue.waitingIds()).toEqual(["a"]);
   expect(requests.length).toBe(1);
   answer = () => accept(1);
   await vi.advanceTimersByTimeAsync(3000);
+  expect(requests[1]!.ids).toEqual(["a"]);
   expect(queue.waitingIds()).toEqual([]);
 });
 
@@ -157,9 +168,10 @@ test.each([400, 413, 415, 422])("%i drops the batch, says so, and goes on", asyn
 
 test.each([401, 403, 404])("%i stops this page, says so, and keeps the events for the next", async (status) => {
   answer = () => refuse(status);
-  enqueue("a");
+  const ids = [idAt(START, 1), idAt(START, 2)] as const;
+  enqueue(ids[0]);
   await sender.flush();
-  enqueue("b");
+  enqueue(ids[1]);
   sender.schedule();
   await sender.flush();
   sender.sendLastWords(false);
@@ -169,7 +181,79 @@ test.each([401, 403, 404])("%i stops this page, says so, and keeps the events fo
   answer = () => accept(2);
   await loadPage();
   await sender.flush();
-  expect(requests[1]!.ids).toEqual(["a", "b"]);
+  expect(requests[1]!.ids).toEqual(ids);
+});
+
+test("events of a page that lives are not sent by another one, and are once they have lost their page", async () => {
+  const [first, second] = [idAt(START, 1), idAt(START, 2)];
+  enqueue(first);
+  await loadPage();
+  queue.takeOver();
+  await sender.flush();
+  vi.setSystemTime(START + 20_000);
+  await sender.flush();
+  expect(requests).toEqual([]);
+  enqueue(second);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[second]]);
+  vi.setSystemTime(START + 20_001);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[second], [first]]);
+  expect(Object.keys(localStorage)).toEqual([]);
+});
+
+test("two pages that record at the same time send each event once", async () => {
+  const one = { queue, sender };
+  enqueue(idAt(START, 1), idAt(START, 3));
+  await loadPage();
+  queue.takeOver();
+  enqueue(idAt(START, 2));
+  await Promise.all([one.sender.flush(), sender.flush()]);
+  expect(requests.map(({ ids }) => ids)).toEqual([[idAt(START, 1), idAt(START, 3)], [idAt(START, 2)]]);
+  expect(Object.keys(localStorage)).toEqual([]);
+});
+
+test("the page that follows sends at once what it was left, and what it recorded itself", async () => {
+  const [first, second] = [idAt(START, 1), idAt(START, 2)];
+  enqueue(first);
+  await follow();
+  enqueue(second);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[first, second]]);
+});
+
+test("what was under way when the page was followed is sent again by the next one", async () => {
+  const [first, second] = [idAt(START, 1), idAt(START, 2)];
+  answer = () => new Promise<Response>(() => {});
+  enqueue(first);
+  void sender.flush();
+  await vi.advanceTimersByTimeAsync(0);
+  enqueue(second);
+  await follow();
+  answer = () => accept(2);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[first], [first, second]]);
+  expect(Object.keys(localStorage)).toEqual([]);
+});
+
+test("what was under way when the page was followed, and is answered yet, harms nothing", async () => {
+  const [first, second] = [idAt(START, 1), idAt(START, 2)];
+  let release = (_: Response) => {};
+  answer = () => new Promise<Response>((resolve) => (release = resolve));
+  enqueue(first);
+  const sending = sender.flush();
+  await vi.advanceTimersByTimeAsync(0);
+  await follow();
+  expect(queue.waitingIds()).toEqual([first]);
+  release(accept(1));
+  await sending;
+  answer = () => accept(1);
+  await sender.flush();
+  enqueue(second);
+  await sender.flush();
+  expect(requests.map(({ ids }) => ids)).toEqual([[first], [second]]);
+  expect(heard.filter(({ kind }) => kind === "verdict")).toHaveLength(2);
+  expect(console.warn).not.toHaveBeenCalled();
 });
 
 test("last words leave out what is under way, and a following page says them", async () => {
