@@ -43,7 +43,7 @@ async function bundle(entry, options) {
 async function buildScript() {
   const { code, map } = await bundle("src/script.ts", { format: "iife" });
   const options = {
-    toplevel: true,
+    toplevel: false,
     compress: { passes: 5, unsafe: true, pure_getters: true },
     sourceMap: { content: map, includeSources: true },
   };

@@ -64,8 +64,8 @@ export function settle(id: string, verdict: string, detail?: unknown): void {
 /** Sets events aside that were sent without hope of an answer. */
 export const setAside = (ids: string[]): void => set(SAID, get(SAID) + "," + ids);
 
-/** Leaves what waits to the page that takes this one's place. */
-export const handOver = (): void => set(HANDED, waitingIds());
+/** Leaves what waits to the page that takes this one's place, with what this page was left and has not taken. */
+export const handOver = (): void => set(HANDED, get(HANDED)! + waitingIds());
 
 /** Takes what the page before left, and puts back what was set aside. */
 export function takeOver(): void {

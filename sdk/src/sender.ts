@@ -7,7 +7,7 @@
 import { announce, complain } from "./announce.ts";
 import { maySend } from "./consent.ts";
 import { options } from "./options.ts";
-import { handOver, nextBatch, setAside, settle, textOfEvent, waitingIds } from "./queue.ts";
+import { handOver, nextBatch, setAside, settle, takeOver, textOfEvent, waitingIds } from "./queue.ts";
 import { get, isLasting, OWN, remove, set } from "./store.ts";
 
 /** A request without an answer is given up after this long; its events are sent again. */
@@ -92,6 +92,8 @@ async function send(ids: string[]): Promise<boolean> {
 }
 
 async function sendAll(): Promise<void> {
+  // Not when the page begins: one that was kept or made ahead begins before the page it follows has ended.
+  takeOver();
   while (maySend() && !stopped && !pauseMs()) {
     const ids = nextBatch();
     inFlight = ids;

@@ -8,7 +8,6 @@ import { deviceId, forgetIdentity, linkUser, sessionId } from "./identity.ts";
 import { guard, listen } from "./listen.ts";
 import { isOn, options, setOptions } from "./options.ts";
 import { capturePages } from "./page.ts";
-import { takeOver } from "./queue.ts";
 import { record } from "./recorder.ts";
 import { captureScroll } from "./scroll.ts";
 import { flush, schedule, sendAgain } from "./sender.ts";
@@ -32,7 +31,6 @@ const start = guard(() => {
   if (isOn("autoErrors")) captureErrors();
   if (isOn("autoClicks")) captureClicks();
   listen("online", sendAgain);
-  takeOver();
   if (isOn("autoScroll")) captureScroll();
   view = capturePages();
   // Last, since not every browser can.

@@ -3,13 +3,17 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
+import type { Page } from "playwright-core";
 import { expect } from "vitest";
 
 import { crash, killBrowser, launchWithProfile, untilOnDisk } from "./support/browser.ts";
 import { controlClock } from "./support/page-tricks.ts";
 import { test, type Scene } from "./support/scene.ts";
 import { sleep, until } from "./support/until.ts";
-import { track } from "./support/visitor.ts";
+import { track, type Visitor } from "./support/visitor.ts";
+
+/** An event that waits for so long has lost its page, and any other one sends it. */
+const ORPHAN_MS = 20_000;
 
 test("events recorded offline are delivered once the network is back", async ({ scene }) => {
   const visitor = await scene.visitor();
@@ -43,17 +47,24 @@ test("a reload loses no unsent event", async ({ scene }) => {
   expect(stored.filter((event) => event.event_type === "page_leave")).toHaveLength(2);
 });
 
-test("the next visit delivers what a tab that was killed had not sent", async ({ scene }) => {
+test("the next visit delivers what a tab that was killed had not sent, once it is clear that nobody else will", async ({
+  scene,
+}) => {
   scene.gate.answer(503, { "retry-after": "1" });
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
   await track(page, "thought", 5);
   await until("they are recorded", () => visitor.of("thought").length === 5);
+  const last = visitor.of("thought")[4]!;
   await crash(page);
   await page.close();
 
   scene.gate.pass();
-  await visitor.open(scene.site.origin);
+  const next = await visitor.open(scene.site.origin);
+  await until("the next page is viewed", () => visitor.of("page_view").length === 2);
+  await until("its own events are accepted", () => visitor.state?.failures === 0 && visitor.verdicts.length);
+  await until("they are orphans", () => Date.now() > Date.parse(String(last.timestamp)) + ORPHAN_MS, ORPHAN_MS * 2);
+  await track(next, "afterthought", 1);
   const stored = await scene.everyEventOnce();
   expect(stored.filter((event) => event.event_type === "thought")).toHaveLength(5);
 });
@@ -68,7 +79,7 @@ test("a tab that was killed while its request was on the way leaves one event ea
   await page.close();
 
   scene.gate.pass();
-  await visitor.open(scene.site.origin);
+  await returnLater(visitor, scene.site.origin);
   await scene.everyEventOnce();
 });
 
@@ -85,7 +96,7 @@ test("a browser that was killed delivers what it had when it is started again", 
 
     scene.gate.pass();
     await visitor.continueWith(await launchWithProfile(profile));
-    await visitor.open(scene.site.origin);
+    await returnLater(visitor, scene.site.origin);
     const stored = await scene.everyEventOnce();
     expect(stored.filter((event) => event.event_type === "thought")).toHaveLength(5);
     expect(new Set(stored.map((event) => event.device_id)).size).toBe(1);
@@ -129,10 +140,12 @@ for (const [script, letter] of Object.entries({ Latin: "l", Greek: "λ", Chinese
     const page = await visitor.open(scene.site.origin);
     await track(page, "thought", 120, { text: letter.repeat(1500) });
     await until("they are recorded", () => visitor.of("thought").length === 120);
+    const closed = page.waitForEvent("close");
     await page.close({ runBeforeUnload: true });
+    await closed;
 
     scene.gate.pass();
-    await visitor.open(scene.site.page("/again", {}));
+    await returnLater(visitor, scene.site.page("/again", {}));
     await scene.everyEventOnce();
   });
 }
@@ -260,6 +273,12 @@ test("a method that is called within a click that leaves the page loses nothing"
   expect(stored.filter((event) => event.event_type === "search")).toHaveLength(1);
   expect(stored.filter((event) => event.event_type === "click")).toHaveLength(1);
 });
+
+/** Opens a page when it is clear that the pages before it will send nothing any more. */
+async function returnLater(visitor: Visitor, url: string): Promise<Page> {
+  await controlClock(visitor.context, ORPHAN_MS + 10_000);
+  return visitor.open(url);
+}
 
 /** Events of a type that reached the gate, as often as they did. */
 function sent(scene: Scene, type: string): unknown[] {
