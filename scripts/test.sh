@@ -61,8 +61,8 @@ summarise() {
   [ -z "${current:-}" ] || say "FAIL          $current"
   [ ! -e "$REPOSITORY/state/test-results.log" ] || grep -E '^ *Summary |^ +(FAIL|TIMEOUT|SIG[A-Z]+) ' "$REPOSITORY/state/test-results.log" | sort -u || true
   if [ "$1" -eq 0 ]; then say "All tests passed in $SECONDS s."; else say "The test run failed after $SECONDS s (code $1)."; fi
-  local results=("$REPOSITORY"/state/test-results*.log)
-  [ ! -e "${results[0]}" ] || count_tests "${results[@]}"
+  local logs=("$REPOSITORY"/state/test-results*.log)
+  [ ! -e "${logs[0]}" ] || count_tests "${logs[@]}"
 }
 
 check_scripts() {

@@ -28,7 +28,7 @@ export function captureForms(): void {
   /** The form that somebody tries to send in this turn of the event loop, with the mistakes in it. */
   let form: HTMLFormElement | null = null;
   let mistakes = new Set<string>();
-  let isTrying = false;
+  let isTrying: boolean | undefined;
 
   /** A secret field makes the attempt fail like any other, but stays unnamed. */
   const addMistake = (field: HTMLInputElement, kind: string) =>

@@ -28,7 +28,7 @@ const SILENT =
 
 /** Returns what judges a click of the pointer. */
 export function watchFrustration() {
-  let count = 0;
+  let count: number;
   let last: MouseEvent | undefined;
   /** The click that nothing has answered yet. */
   let pending: ReturnType<typeof setTimeout> | undefined;

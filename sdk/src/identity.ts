@@ -23,7 +23,8 @@ const readSession = () => (get(SESSION) ?? "").split(" ") as [id: string, began:
 /** Whether an event of this moment would begin a session. */
 export function isSessionOver(now = Date.now()): boolean {
   const [id, began, seen] = readSession();
-  return !(id && Math.abs(now - +seen) <= options.sessionTimeoutMinutes * 6e4 && now - +began <= SESSION_LENGTH_MAX_MS);
+  // One that begins far in the future comes from a clock that was wrong; an event dated back is no reason to end one.
+  return !(id && now - +seen <= options.sessionTimeoutMinutes * 6e4 && Math.abs(now - +began) <= SESSION_LENGTH_MAX_MS);
 }
 
 /** Returns the session that an event of this moment belongs to, and keeps it alive. */

@@ -15,7 +15,7 @@ const IDLE_MS = 3e5;
 
 /** Starts to watch; returns a function that ends the page view, if there is one, and begins the next. */
 export function capturePages(): (fields?: EventFields) => void {
-  const isVisible = () => document.visibilityState == "visible";
+  const isVisible = () => !document.hidden;
   const run = (listeners: (() => void)[]) => listeners.forEach((listener) => listener());
 
   /** Address of the page view; empty before the first, and where none may be recorded. */
@@ -42,7 +42,8 @@ export function capturePages(): (fields?: EventFields) => void {
     if (!current || !seenMs) return;
     record("page_leave", {
       time_on_page_seconds: Math.round(seenMs) / 1000,
-      scroll_depth: deepest,
+      // Nobody looked where the site's own calls begin views and nobody scrolled.
+      scroll_depth: deepest || undefined,
     });
     seenMs = 0;
   };
@@ -123,15 +124,15 @@ export function capturePages(): (fields?: EventFields) => void {
     if (!isGone) isVisible() ? show() : hide();
   });
   listen("pagehide", () => {
-    // A page that was never in sight was not visited.
-    if (isGone || !(hiddenAt || isVisible())) return;
+    if (isGone) return;
     if (isVisible()) {
       // Who leaves before the document is there was here nevertheless.
       start();
       settleRoute();
       lookDown();
     }
-    end(hiddenAt);
+    // A page that was never in sight was not visited.
+    if (hiddenAt || isVisible()) end(hiddenAt);
     isGone = true;
     sendLastWords(isFollowed);
     isFollowed = false;

@@ -36,6 +36,9 @@ export function waitingIds(except: unknown = ""): string[] {
     .filter((id) => !(except as string).includes(id) && (own.includes(id) || id.replace("-", "") < orphaned));
 }
 
+/** Whether any page of the site has an event that waits. */
+export const isAnyWaiting = () => !!keys(WAITING)[0];
+
 /** Puts an event into the queue. */
 export function enqueue(id: string, text: string): void {
   own += id;
@@ -64,8 +67,8 @@ export function settle(id: string, verdict: string, detail?: unknown): void {
 /** Sets events aside that were sent without hope of an answer. */
 export const setAside = (ids: string[]): void => set(SAID, get(SAID) + "," + ids);
 
-/** Leaves what waits to the page that takes this one's place, with what this page was left and has not taken. */
-export const handOver = (): void => set(HANDED, get(HANDED)! + waitingIds());
+/** Leaves what waits to the page that takes this one's place. */
+export const handOver = (): void => set(HANDED, waitingIds());
 
 /** Takes what the page before left, and puts back what was set aside. */
 export function takeOver(): void {

@@ -7,7 +7,7 @@
 import { announce, complain } from "./announce.ts";
 import { maySend } from "./consent.ts";
 import { options } from "./options.ts";
-import { handOver, nextBatch, setAside, settle, takeOver, textOfEvent, waitingIds } from "./queue.ts";
+import { handOver, isAnyWaiting, nextBatch, setAside, settle, takeOver, textOfEvent, waitingIds } from "./queue.ts";
 import { get, isLasting, OWN, remove, set } from "./store.ts";
 
 /** A request without an answer is given up after this long; its events are sent again. */
@@ -30,6 +30,8 @@ let stopped = "";
 /** Ids that this page has under way. */
 let inFlight: unknown;
 
+const canSend = () => maySend() && !stopped;
+
 function pauseMs(): number {
   const left = +get(RETRY_AT)! - Date.now();
   return left > 0 && left <= RETRY_AFTER_MAX_MS + BACK_OFF_MAX_MS ? left : 0;
@@ -37,7 +39,7 @@ function pauseMs(): number {
 
 /** Sees to it that what waits is sent soon, and at once where it makes a batch. */
 export function schedule(): void {
-  if (stopped || !maySend()) return;
+  if (!canSend()) return;
   if (waitingIds().length < BATCH_EVENTS || pauseMs()) sendLater();
   else flush();
 }
@@ -62,22 +64,21 @@ function request(ids: string[]): Promise<Response> {
 async function send(ids: string[]): Promise<boolean> {
   let retryAfterMs = 0;
   let reason = "";
-  let answer: { accepted?: number; errors?: { index: number }[] } | undefined;
+  let errors: { index: number }[] | undefined;
   try {
     const response = await request(ids);
     retryAfterMs = Math.min(+response.headers.get("Retry-After")! * 1e3 || 0, RETRY_AFTER_MAX_MS);
     reason = `${response.status} ${await response.text()}`;
-    answer = JSON.parse(reason.slice(4));
+    ({ errors } = JSON.parse(reason.slice(4)));
   } catch {
     // No network, no service, or no answer of ours, as from a hotel's login page: what the status says, counts.
   }
-  // 422 with `errors` is an answer to the events as well: none of them is valid, and each is told why.
-  const isAnswered = answer?.accepted! >= 0 || answer?.errors;
-  const isSettled = isAnswered || /^4(?!0[1348]|25|29)/.test(reason);
+  // An answer to the events has them, be it empty or, with 422, one for each event.
+  const isSettled = errors || /^4(?!0[1348]|25|29)/.test(reason);
   if (isSettled) {
     failures = 0;
     ids.forEach((id, place) => {
-      const error = isAnswered ? answer!.errors?.find(({ index }) => index == place) : reason;
+      const error = errors ? errors.find(({ index }) => index == place) : reason;
       settle(id, error ? "rejected" : "accepted", error);
     });
   } else if (/^40[134]/.test(reason)) {
@@ -94,7 +95,7 @@ async function send(ids: string[]): Promise<boolean> {
 async function sendAll(): Promise<void> {
   // Not when the page begins: one that was kept or made ahead begins before the page it follows has ended.
   takeOver();
-  while (maySend() && !stopped && !pauseMs()) {
+  while (canSend() && !pauseMs()) {
     const ids = nextBatch();
     inFlight = ids;
     if (!ids[0] || !(await send(ids))) break;
@@ -112,7 +113,8 @@ export function flush(): Promise<void> {
     .catch(complain)
     .then(() => {
       running = undefined;
-      if (waitingIds()[0] && maySend() && !stopped) sendLater();
+      // Another page's events as well: it may be gone, and then nobody else sends them.
+      if (isAnyWaiting() && canSend()) sendLater();
     }));
 }
 
@@ -124,7 +126,9 @@ export function sendAgain(): void {
 
 /** Sends what a page that goes away still has, unless a page of the site takes its place and finds it in the store. */
 export function sendLastWords(isFollowed: boolean): void {
-  if (stopped || !maySend()) return;
+  if (!canSend()) return;
+  // A page may be too short to have sent anything yet.
+  takeOver();
   if (isLasting() && (isFollowed || pauseMs())) return handOver();
   for (let room = 2; room--;) {
     const ids = nextBatch(inFlight);

@@ -33,9 +33,9 @@ const start = guard(() => {
   listen("online", sendAgain);
   if (isOn("autoScroll")) captureScroll();
   view = capturePages();
+  schedule();
   // Last, since not every browser can.
   if (isOn("autoWebVitals")) captureWebVitals();
-  schedule();
 });
 
 const tracker = {
@@ -72,7 +72,7 @@ for (const name of ["ProductView", "AddToCart", "RemoveFromCart", "CheckoutStart
 export function startTracker(given: Options, calls: Call[] = []): CustomerJourney {
   if (options.apiKey) return tracker;
   decide(() => setOptions(given));
-  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("apiUrl or apiKey is none");
+  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("no apiUrl or no apiKey");
   if (!isRefusedByBrowser()) start();
   // The page view waits for the next turn of the event loop, so that a decision among these calls comes first.
   for (const [method, values] of calls) (tracker[method] as (...values: unknown[]) => void)?.(...values);

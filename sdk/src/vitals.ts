@@ -53,7 +53,7 @@ export function captureWebVitals(): void {
     if (interactionId) slowest = Math.max(slowest, duration);
   });
 
-  let isDone = false;
+  let isDone: boolean | undefined;
   onHide.push(() => {
     if (isDone) return;
     isDone = true;

@@ -121,6 +121,15 @@ test("the opaque error of a foreign script counts once", () => {
   expect(recorded.events.map(({ fields }) => fields)).toEqual([{ error_message: "Script error." }]);
 });
 
+test("what is cut off is the whole query, whatever is in it", () => {
+  const cut = (address: string) => errorFields(new Error(address)).error_message;
+  expect(cut("GET https://a.example/me?name=Jörg failed")).toBe("GET https://a.example/me failed");
+  expect(cut("(https://a.example/me?name=Jörg)")).toBe("(https://a.example/me)");
+  expect(cut("https://a.example/me?name=ж")).toBe("https://a.example/me");
+  expect(cut("https://a.example/me?pin=abc:123456")).toBe("https://a.example/me");
+  expect(cut('"https://a.example/app.js?v=1:10:5".')).toBe('"https://a.example/app.js:10:5".');
+});
+
 describe("the fields of an error", () => {
   test("have no query or fragment in any address, but its line and column", () => {
     const { error_message, error_stack } = errorFields(

@@ -44,6 +44,14 @@ test("an event dated back does not shorten the session", () => {
   expect(identity.sessionId(NOON + 50 * MINUTE)).toBe(id);
 });
 
+test("an event dated back further than the idle minutes belongs to the session there is", () => {
+  const id = identity.sessionId(NOON);
+  identity.sessionId(NOON + 25 * MINUTE);
+  identity.sessionId(NOON + 50 * MINUTE);
+  expect(identity.sessionId(NOON + 10 * MINUTE)).toBe(id);
+  expect(identity.sessionId(NOON + 80 * MINUTE)).toBe(id);
+});
+
 test("a session that a wrong clock dated ahead does not last until then", () => {
   const id = identity.sessionId(NOON + 365 * 24 * 60 * MINUTE);
   expect(identity.sessionId(NOON)).not.toBe(id);

@@ -20,7 +20,7 @@ beforeEach(() => {
   isParsed = true;
   document.title = "Tents";
   history.replaceState(null, "", "/tents");
-  vi.spyOn(document, "visibilityState", "get").mockImplementation(() => visibility);
+  vi.spyOn(document, "hidden", "get").mockImplementation(() => visibility == "hidden");
   vi.spyOn(document, "referrer", "get").mockReturnValue("https://search.example/?q=secret");
   vi.stubGlobal("PerformanceObserver", { supportedEntryTypes: [] });
   vi.stubGlobal("performance", {
@@ -231,6 +231,14 @@ describe("the time on a page", () => {
     close();
     expect(of("page_leave")[0]!.fields.scroll_depth).toBe(20);
   });
+});
+
+test("a view that the site begins itself has no depth where nobody scrolled, rather than that of the next", () => {
+  const { of } = open({ autoPageViews: false });
+  view();
+  wait(SECOND);
+  view();
+  expect(of("page_leave").map(({ fields }) => fields.scroll_depth)).toEqual([undefined]);
 });
 
 describe("another route", () => {
@@ -464,7 +472,7 @@ describe("the last words of a page", () => {
     wait(SECOND);
     vi.stubGlobal("fetch", async (_: string, init: RequestInit) => {
       sent.push(...JSON.parse(init.body as string).events.map((event: { event_type: string }) => event.event_type));
-      return new Response('{"accepted":2}', { status: 202 });
+      return new Response('{"accepted":2,"errors":[]}', { status: 202 });
     });
     setOptions({ apiUrl: "https://journey.example", consent: "granted" });
     persist(true);

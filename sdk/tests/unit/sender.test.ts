@@ -367,3 +367,25 @@ test("the network's return ends the waiting", async () => {
   await vi.advanceTimersByTimeAsync(0);
   expect(queue.waitingIds()).toEqual([]);
 });
+
+test("what a page left that is gone is sent by one that has nothing to say itself", async () => {
+  const id = idAt(START);
+  enqueue(id);
+  vi.clearAllTimers();
+  await loadPage();
+  await sender.flush();
+  expect(requests).toEqual([]);
+  await vi.advanceTimersByTimeAsync(22_000);
+  expect(requests.map(({ ids }) => ids)).toEqual([[id]]);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
+test("a page that goes before it has sent anything says what it was left", async () => {
+  enqueue("a");
+  sender.sendLastWords(true);
+  vi.clearAllTimers();
+  await loadPage();
+  enqueue("b");
+  sender.sendLastWords(false);
+  expect(requests.map(({ ids }) => ids)).toEqual([["a", "b"]]);
+});

@@ -136,10 +136,20 @@ test("a call that does not exist stops none of the others", async () => {
   expect(types()).toEqual(["a"]);
 });
 
+test("what a site tracks on a page that nobody ever sees is sent when it goes", async () => {
+  const hidden = vi.spyOn(document, "hidden", "get").mockReturnValue(true);
+  const journey = await start({ cookieless: true });
+  journey.track("a");
+  window.dispatchEvent(new Event("pagehide"));
+  hidden.mockRestore();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(sent.map((event) => event["event_type"])).toEqual(["a"]);
+});
+
 test("what waits is sent when the page is hidden", async () => {
   const journey = await start({ autoPageViews: false });
   journey.track("a");
-  const visibility = vi.spyOn(document, "visibilityState", "get").mockReturnValue("hidden");
+  const visibility = vi.spyOn(document, "hidden", "get").mockReturnValue(true);
   document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
   visibility.mockRestore();
   await vi.advanceTimersByTimeAsync(0);
