@@ -8,7 +8,8 @@ const LENGTH_MAX = 4000;
 const ERRORS_MAX = 10;
 
 /** Cuts off every query and fragment, but not the line and column or the closing marks behind it. */
-const clean = (text: unknown) => ("" + text).slice(0, LENGTH_MAX).replace(/[?#]\S+?(?=(:\d+:\d+)?["')\]},.;]*(\s|$))/g, "");
+const clean = (text: unknown) =>
+  ("" + text).slice(0, LENGTH_MAX).replace(/[?#]\S+?(?=(:\d+:\d+)?["')\]},.;]*(\s|$))/g, "");
 
 /** Describes whatever was thrown, which need not be an error. */
 export function errorFields(error: unknown): EventFields {
