@@ -1,0 +1,188 @@
+# The service: its user, configuration, secrets and unit.
+{
+  config,
+  lib,
+  pkgs,
+  ...
+}:
+
+let
+  cfg = config.services.customer-journey;
+  program = lib.getExe' cfg.package "customer-journey";
+
+  madeDirectory = "/var/lib/customer-journey-secrets";
+  # Secrets that are made where none is given.
+  made = lib.filterAttrs (name: _: cfg.secrets.${name} == null) {
+    apiKeySalt = "api-key-salt";
+    dashboardPassword = "dashboard-password";
+  };
+  given = lib.filterAttrs (_: path: path != null) {
+    api-key-salt = cfg.secrets.apiKeySalt;
+    dashboard-password = cfg.secrets.dashboardPassword;
+    anthropic-api-key = cfg.secrets.anthropicApiKey;
+    database-url = cfg.secrets.databaseUrl;
+    redis-queue-url = cfg.secrets.redisQueueUrl;
+  };
+
+  settings = lib.foldl' lib.recursiveUpdate cfg.settings (
+    lib.mapAttrsToList (
+      path: derived: lib.setAttrByPath (lib.splitString "." path) derived.value
+    ) cfg.derivedSettings
+  );
+  rawFile = (pkgs.formats.toml { }).generate "customer-journey.toml" settings;
+  # Checked by the program that will read it, so that a typing error stops the build and not the service. When the system is
+  # built for another architecture, the program cannot run here; it checks at its start then.
+  checkedFile =
+    if pkgs.stdenv.buildPlatform.canExecute pkgs.stdenv.hostPlatform then
+      pkgs.runCommand "customer-journey.toml" { } ''
+        ${program} config check ${rawFile}
+        cp ${rawFile} $out
+      ''
+    else
+      rawFile;
+
+  # Shares of the machine: less where PostgreSQL is on it, too.
+  highMB = if cfg.database.createLocally then cfg.ramMB / 4 else cfg.ramMB / 2;
+  maxMB = highMB * 3 / 2;
+in
+{
+  config = lib.mkIf cfg.enable {
+    users.users.customer-journey = {
+      isSystemUser = true;
+      group = "customer-journey";
+      description = "Customer journey service";
+    };
+    users.groups.customer-journey = { };
+
+    services.customer-journey = {
+      configFile = checkedFile;
+      credentials = lib.mapAttrs' (
+        _: name: lib.nameValuePair name "${madeDirectory}/${name}"
+      ) made // given;
+
+      derivedSettings = lib.mkMerge [
+        (lib.mkIf (cfg.domain != "") {
+          "server.public_url" = {
+            value = "https://${cfg.domain}";
+            option = "domain";
+          };
+        })
+        (lib.mkIf (cfg.corsOrigins != [ ]) {
+          "server.cors_origins" = {
+            value = cfg.corsOrigins;
+            option = "corsOrigins";
+          };
+        })
+        (lib.mkIf cfg.nginx.enable {
+          "server.trusted_proxy_hops" = {
+            value = 1;
+            option = "nginx.enable";
+          };
+        })
+        (lib.mkIf (cfg.role == "ingest") {
+          "writer.workers" = {
+            value = 0;
+            option = "role";
+          };
+          "jobs.enabled" = {
+            value = false;
+            option = "role";
+          };
+        })
+        (lib.mkIf (cfg.database.url != null) {
+          "database.url" = {
+            value = cfg.database.url;
+            option = "database.url";
+          };
+        })
+        (lib.mkIf (cfg.redis.queueUrl != null) {
+          "redis.queue_url" = {
+            value = cfg.redis.queueUrl;
+            option = "redis.queueUrl";
+          };
+        })
+        (lib.mkIf (cfg.redis.cacheUrl != null) {
+          "redis.cache_url" = {
+            value = cfg.redis.cacheUrl;
+            option = "redis.cacheUrl";
+          };
+        })
+      ];
+    };
+
+    environment.etc."customer-journey/config.toml".source = checkedFile;
+
+    systemd.services.customer-journey-secrets = lib.mkIf (made != { }) {
+      description = "Secrets of the customer journey service that nobody has given";
+      wantedBy = [ "multi-user.target" ];
+      before = [ "customer-journey.service" ];
+      path = [ pkgs.openssl ];
+      serviceConfig = {
+        Type = "oneshot";
+        RemainAfterExit = true;
+        StateDirectory = "customer-journey-secrets";
+        StateDirectoryMode = "0700";
+        UMask = "0377";
+        PrivateNetwork = true;
+        ProtectSystem = "strict";
+        ProtectHome = true;
+      };
+      # The link appears with the whole content or not at all, and never in place of a secret that is there.
+      script = ''
+        cd ${madeDirectory}
+        for name in ${toString (lib.attrValues made)}; do
+          if [ -s "$name" ]; then continue; fi
+          new=$(mktemp --tmpdir=. ".$name.XXXXXX")
+          chmod 0600 "$new"
+          openssl rand -hex 32 > "$new"
+          chmod 0400 "$new"
+          sync "$new"
+          mv "$new" "$name"
+          sync .
+          echo "$name was made: keep a copy of ${madeDirectory} elsewhere."
+        done
+      '';
+    };
+
+    systemd.services.customer-journey = {
+      description = "Customer journey service";
+      wantedBy = [ "multi-user.target" ];
+      wants = [ "network-online.target" ];
+      requires = lib.optional (made != { }) "customer-journey-secrets.service";
+      after = [
+        "network-online.target"
+      ]
+      ++ lib.optional (made != { }) "customer-journey-secrets.service"
+      ++ lib.optionals cfg.redis.createLocally [
+        "redis-customer-journey-queue.service"
+        "redis-customer-journey-cache.service"
+      ];
+      # It never gives up: a database that is away for an hour is no reason to stay down afterwards.
+      startLimitIntervalSec = 0;
+      serviceConfig = {
+        Type = "notify";
+        NotifyAccess = "main";
+        WatchdogSec = 30;
+        ExecStart = "${program} --config ${checkedFile} serve";
+        User = "customer-journey";
+        Group = "customer-journey";
+        LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") cfg.credentials;
+        Restart = "always";
+        RestartSec = 1;
+        RestartSteps = 6;
+        RestartMaxDelaySec = 60;
+        # Migrations of a large database take their time.
+        TimeoutStartSec = 1800;
+        TimeoutStopSec = settings.server.shutdown_timeout_seconds + 15;
+        MemoryHigh = "${toString highMB}M";
+        MemoryMax = "${toString maxMB}M";
+        # A connection, and with it a descriptor, for each client that nginx has at a time.
+        LimitNOFILE = 65536;
+        StateDirectory = "customer-journey";
+        StateDirectoryMode = "0750";
+        WorkingDirectory = "/var/lib/customer-journey";
+      }
+      // import ./hardening.nix;
+    };
+  };
+}

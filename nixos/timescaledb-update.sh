@@ -1,0 +1,32 @@
+# Brings the TimescaleDB extension of every database to the version of the installed library.
+#
+# ALTER EXTENSION has to be the first statement of its session: any other one would make the loader look for the library
+# of the old version, which is not there any more. For the same reason no database is asked whether it has the extension.
+
+# The server may be starting again after a crash; the service waits for us, so it waits with us.
+for attempt in $(seq 300); do
+  if pg_isready --quiet; then break; fi
+  if [ "$attempt" = 300 ]; then
+    echo "PostgreSQL does not answer: systemctl status postgresql" >&2
+    exit 1
+  fi
+  sleep 2
+done
+
+failed=0
+# The database `postgres` may have the extension, too.
+update() {
+  if answer=$(psql -X --quiet --set VERBOSITY=sqlstate --dbname "$1" --command 'ALTER EXTENSION timescaledb UPDATE' 2>&1); then
+    echo "$1: TimescaleDB is $(psql -X -At --dbname "$1" --command "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")."
+  # undefined_object: the database has no such extension.
+  elif [[ $answer != *42704* ]]; then
+    echo "$1: the extension cannot be updated: $answer" >&2
+    failed=1
+  fi
+}
+
+update postgres
+while IFS= read -r database; do
+  update "$database"
+done < <(psql -X -At --dbname postgres --command "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'postgres' ORDER BY datname")
+exit "$failed"
