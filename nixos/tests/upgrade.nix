@@ -36,7 +36,7 @@ in
 
 
     def situation() -> str:
-        return get(server, read_key, "/api/v1/system")["sections"]["storage"]["situation"]
+        return get(server, read_key, "/api/v1/system")["storage"]["situation"]
 
 
     def started_at(unit: str) -> int:

@@ -1,11 +1,12 @@
 # What the tests of data safety say to the service: a key, events in, a journey out. Read into their test scripts.
+# A machine is of any type: its class has another name in newer releases of the test driver.
 import json
 from typing import Any
 
 SERVICE = "http://127.0.0.1:8030"
 
 
-def new_key(machine: Machine, kind: str, *scopes: str) -> str:
+def new_key(machine: Any, kind: str, *scopes: str) -> str:
     """Makes an API key on a machine that runs the service."""
     options = "".join(f" --scope {scope}" for scope in scopes)
     return json.loads(machine.succeed(f"customer-journey keys create --kind {kind} --name test --json{options}"))["key"]
@@ -16,11 +17,11 @@ def curl(key: str, address: str) -> str:
     return f"curl --silent --show-error --fail-with-body --max-time 20 --header 'X-API-Key: {key}' '{address}'"
 
 
-def get(machine: Machine, key: str, path: str, service: str = SERVICE) -> Any:
+def get(machine: Any, key: str, path: str, service: str = SERVICE) -> Any:
     return json.loads(machine.succeed(curl(key, service + path)))
 
 
-def post(machine: Machine, key: str, events: list[dict[str, Any]], service: str = SERVICE) -> list[str]:
+def post(machine: Any, key: str, events: list[dict[str, Any]], service: str = SERVICE) -> list[str]:
     """Sends events and returns the ids they were acknowledged under."""
     body = json.dumps({"events": events}).replace("'", "'\\''")
     answer = json.loads(machine.succeed(f"{curl(key, service + '/api/v1/events/batch')} --data '{body}'"))
@@ -28,20 +29,20 @@ def post(machine: Machine, key: str, events: list[dict[str, Any]], service: str 
     return answer["event_ids"]
 
 
-def stored_ids(machine: Machine, key: str, service: str = SERVICE) -> list[str]:
+def stored_ids(machine: Any, key: str, service: str = SERVICE) -> list[str]:
     """Returns the id of every stored event, read over the API."""
     lines = machine.succeed(curl(key, service + "/api/v1/events?format=ndjson"))
     return [json.loads(line)["event_id"] for line in lines.splitlines()]
 
 
-def settle(machine: Machine, key: str, service: str = SERVICE) -> dict[str, Any]:
+def settle(machine: Any, key: str, service: str = SERVICE) -> dict[str, Any]:
     """Waits until nothing is queued; returns the ledger's balance, which must be even."""
 
     def is_settled(_: bool) -> bool:
         status, text = machine.execute(curl(key, service + "/api/v1/ledger/balance"))
         return status == 0 and json.loads(text)["total"]["queued"] == 0
 
-    retry(is_settled, timeout=300)
+    retry(is_settled, 300)
     balance = get(machine, key, "/api/v1/ledger/balance", service)
     assert balance["difference"] == 0 and balance["entries_missing"] == 0 and balance["lost_queues"] == [], balance
     return balance["total"]
