@@ -75,16 +75,11 @@ in
           '';
         }
         {
-          assertion = (cfg.nginx.sslCertificate == null) == (cfg.nginx.sslCertificateKey == null);
+          assertion =
+            cfg.nginx.sslCertificateKey != null -> !(isStorePath cfg.nginx.sslCertificateKey);
           message = ''
-            services.customer-journey.nginx.sslCertificate and nginx.sslCertificateKey belong together: set both or none.
-          '';
-        }
-        {
-          assertion = cfg.acme.enable -> cfg.nginx.sslCertificate == null;
-          message = ''
-            services.customer-journey.acme.enable is set beside a certificate of your own. Remove nginx.sslCertificate, or
-            set acme.enable = false.
+            services.customer-journey.nginx.sslCertificateKey lies in ${builtins.storeDir}, where everybody on the machine can
+            read it. Name a file elsewhere by its absolute path in quotes, readable for the user nginx.
           '';
         }
         (url "database.url" cfg.database.url "databaseUrl")

@@ -147,11 +147,13 @@ in
             RemainAfterExit = true;
             User = "postgres";
           };
-          # The extension is made here since the service's role may not; it is the session's first statement, so that
-          # the loader has not loaded another version before.
+          # The extension is made here since the service's role may not. It is the session's first statement, so that the
+          # loader has not loaded another version before.
           script = ''
             run() { psql -X --quiet --set ON_ERROR_STOP=1 --port ${toString postgresql.settings.port} --dbname "$1" --command "$2"; }
             run postgres 'ALTER DATABASE customer_journey OWNER TO "customer-journey"'
+            # The service asks which libraries are loaded, which ordinary roles may not know.
+            run postgres 'GRANT pg_read_all_settings TO "customer-journey"'
             ${lib.optionalString hasTimescale "run customer_journey 'CREATE EXTENSION IF NOT EXISTS timescaledb'"}
           '';
         };

@@ -53,7 +53,7 @@ in
       };
       sslCertificateKey = file {
         example = "/var/lib/certificates/journey.key";
-        description = "The key of your own certificate; nginx' master process, root, reads it.";
+        description = "The key of your own certificate, readable for the user nginx and not in the store.";
       };
       apiRequestsPerSecond = mkOption {
         type = types.ints.positive;

@@ -22,8 +22,6 @@ let
     sourceRoot = "source/sdk";
     npmDeps = importNpmLock { npmRoot = ../sdk; };
     npmConfigHook = importNpmLock.npmConfigHook;
-    # Browsers for the tests are not needed here.
-    env.PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD = "1";
     buildPhase = ''
       runHook preBuild
       node build.mjs --check
