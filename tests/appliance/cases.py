@@ -1,0 +1,42 @@
+"""What the tests begin with."""
+
+import shutil
+import tempfile
+import unittest
+from pathlib import Path
+
+from support import Edge, Stub
+
+
+class Case(unittest.TestCase):
+    """Has a folder that all users may enter, and says what nginx complained about when a test fails."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.root = Path(tempfile.mkdtemp(prefix="customer-journey-edge."))
+        cls.root.chmod(0o755)
+        cls.addClassCleanup(shutil.rmtree, cls.root)
+
+    @classmethod
+    def folder(cls, name):
+        folder = cls.root / name
+        folder.mkdir()
+        return folder
+
+    @classmethod
+    def start_edge(cls, upstream_port, **values):
+        cls.edge = Edge(cls.folder("edge"), upstream_port, **values).start()
+        cls.addClassCleanup(cls.edge.stop)
+
+
+class StubCase(Case):
+    """An edge before a stub, with limits that a handful of requests reaches."""
+
+    values = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        stub = Stub()
+        cls.addClassCleanup(stub.stop)
+        cls.start_edge(stub.port, **{"apiRequestsPerSecond": 2, "eventRequestsPerSecond": 5, **cls.values})
