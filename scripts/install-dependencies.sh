@@ -10,6 +10,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 RUST_MINIMUM=1.95
 NODE_MINIMUM=20
 SCHEMATHESIS_VERSION=4.32.5
+NIXFMT_VERSION=0.5.3
 
 purpose=${1:---demo}
 case $purpose in
@@ -46,6 +47,9 @@ missing_packages() {
   # The venv module alone is not enough: Debian ships ensurepip, which fills a new environment, in its own package.
   python3 -c 'import venv, ensurepip' >/dev/null 2>&1 || echo python3-venv
   have nix-instantiate || echo nix-bin
+  have nginx || echo nginx
+  have fail2ban-regex || echo fail2ban
+  have openssl || echo openssl
   have chromium || echo chromium
 }
 
@@ -84,11 +88,11 @@ allow_service_starts() {
   [ -z "$cluster_policy_is_ours" ] || privileged rm -f "$cluster_policy"
 }
 
-# Redis' package has its service start with the machine, which nobody asked for. Only called after a fresh install: a
+# These packages have their services start with the machine, which nobody asked for. Only called after a fresh install: a
 # service that was there before is not ours to change.
-disable_new_redis() {
-  privileged deb-systemd-helper disable redis-server.service >/dev/null 2>&1 || true
-  privileged update-rc.d redis-server disable >/dev/null 2>&1 || true
+disable_new() {
+  privileged deb-systemd-helper disable "$1.service" >/dev/null 2>&1 || true
+  privileged update-rc.d "$1" disable >/dev/null 2>&1 || true
   ! have systemctl || privileged systemctl daemon-reload >/dev/null 2>&1 || true
 }
 
@@ -106,7 +110,10 @@ install_packages() {
   apt_get update >"$log" 2>&1 || fail "apt-get update failed; is this machine online? It said: $(tail -n 2 "$log")"
   apt_get install --yes --no-install-recommends "$@" >>"$log" 2>&1 \
     || fail "apt-get could not install $*; it said: $(tail -n 3 "$log")"
-  case " $* " in *" redis-server "*) disable_new_redis ;; esac
+  local service
+  for service in redis-server nginx fail2ban; do
+    case " $* " in *" $service "*) disable_new "$service" ;; esac
+  done
   allow_service_starts
   trap - EXIT
 }
@@ -130,6 +137,15 @@ install_schemathesis() {
   echo "$SCHEMATHESIS_VERSION" >"$folder/version"
 }
 
+# Written in Rust, since nixfmt itself is in Haskell and no package of Debian; it formats as nixfmt does.
+install_nixfmt() {
+  local folder=$STATE_DIR/nixfmt
+  [ -x "$folder/bin/nixfmt" ] && [ "$(cat "$folder/version" 2>/dev/null)" = "$NIXFMT_VERSION" ] && return 0
+  say "Building nixfmt_rs $NIXFMT_VERSION into $folder ..."
+  cargo install --quiet --locked --root "$folder" --version "$NIXFMT_VERSION" --force nixfmt_rs
+  echo "$NIXFMT_VERSION" >"$folder/version"
+}
+
 check_rust
 check_node
 missing=$(missing_packages)
@@ -144,4 +160,5 @@ if [ "$purpose" = --test ]; then
   install_node_packages sdk
   install_node_packages sdk/examples
   install_schemathesis
+  install_nixfmt
 fi

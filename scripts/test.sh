@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The whole test run: format, lints, and every test against a real PostgreSQL, Redis and TimescaleDB of its own, the SDK
-# in a real Chromium. Words given to it choose tests of the service by name: `scripts/test.sh session`.
+# in a real Chromium, nginx and fail2ban as the NixOS module sets them up. Words given to it choose tests of the service
+# by name: `scripts/test.sh session`.
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 cd "$REPOSITORY"
@@ -75,16 +76,6 @@ check_scripts() {
   fi
 }
 
-check_nix_files() {
-  local files
-  mapfile -t files < <(git ls-files '*.nix' 2>/dev/null)
-  if [ "${#files[@]}" -eq 0 ]; then
-    say "There are no Nix files yet."
-  else
-    nix-instantiate --parse "${files[@]}" >/dev/null
-  fi
-}
-
 # The SDK's sources: formatted, typed, and what is committed as built from them is.
 check_sdk() {
   (
@@ -105,6 +96,9 @@ test_sdk() {
   # Colours would hide the counts.
   (cd "$folder" && NO_COLOR=1 FORCE_COLOR=0 "$@") 2>&1 | tee "$log"
 }
+
+# nginx and fail2ban with what the NixOS module tells them, before the real service.
+test_edge() { tests/appliance/run.py 2>&1 | tee "$REPOSITORY/state/test-results-edge.log"; }
 
 start_services() {
   scripts/test-services.sh start "$work/services"
@@ -143,7 +137,7 @@ rm -f state/test-results*.log
 export CARGO_TERM_PROGRESS_WHEN=never
 step "Dependencies" scripts/install-dependencies.sh --test
 step "Scripts" check_scripts
-step "Nix files" check_nix_files
+step "Nix files" scripts/check-nix.sh
 step "Format" cargo fmt --all --check
 step "Lints" cargo clippy --locked --all-targets -- --deny warnings
 step "Test programs" cargo test --locked --all-targets --no-run
@@ -155,6 +149,7 @@ if [ $# -eq 0 ]; then
   step "SDK" check_sdk
   step "SDK unit tests" test_sdk unit sdk npx vitest run --project unit --reporter=default
   step "SDK examples" test_sdk examples sdk/examples npm run --silent check
+  step "Edge" test_edge
   step "SDK in a browser" test_sdk e2e sdk npx vitest run --project e2e --reporter=default
 fi
 step "Tests" run_tests "$@"
