@@ -79,6 +79,7 @@
         lib.mapAttrs' vmCheck vmTests
         // import ./nixos/checks.nix {
           inherit lib pkgs;
+          inherit (lib) nixosSystem;
           inherit (packagesOf pkgs) customer-journey sdk;
         }
       );

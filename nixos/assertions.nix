@@ -54,13 +54,6 @@ in
           '';
         }
         {
-          assertion = builtins.match "[a-z0-9.-]*" cfg.domain != null;
-          message = ''
-            services.customer-journey.domain is "${cfg.domain}", but has to be a plain name in small letters, without
-            https:// and without a port.
-          '';
-        }
-        {
           assertion = cfg.acme.enable -> cfg.acmeEmail != "" || config.security.acme.defaults.email != null;
           message = ''
             services.customer-journey.acmeEmail is empty. The certificate authority needs an address for warnings; set it, or

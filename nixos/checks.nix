@@ -4,6 +4,7 @@
   pkgs,
   customer-journey,
   sdk,
+  nixosSystem,
 }:
 
 let
@@ -18,6 +19,11 @@ in
   package = withTests;
 
   inherit sdk;
+
+  wrong-hosts = import ./wrong-hosts.nix {
+    inherit lib pkgs nixosSystem;
+    module = ./module.nix;
+  };
 
   # The build with everything after the compiler replaced.
   clippy = withTests.overrideAttrs (old: {

@@ -167,7 +167,7 @@ in
         };
 
         services.customer-journey.derivedSettings."database.url" = {
-          value = "postgres:///customer_journey?host=/run/postgresql&user=customer-journey";
+          value = "postgres:///customer_journey?host=/run/postgresql&port=${toString postgresql.settings.port}&user=customer-journey";
           option = "database.url";
         };
       }

@@ -44,7 +44,9 @@ in
     };
 
     domain = mkOption {
-      type = types.str;
+      type = types.strMatching "[a-z0-9.-]*" // {
+        description = "name in small letters, without https:// and without a port";
+      };
       default = "";
       example = "journey.example.com";
       description = "Name that browsers and clients reach the appliance at. Needed wherever nginx runs.";

@@ -12,17 +12,18 @@ let
 
   madeDirectory = "/var/lib/customer-journey-secrets";
   # Secrets that are made where none is given.
-  made = lib.filterAttrs (name: _: cfg.secrets.${name} == null) {
+  made = lib.filter (name: cfg.secrets.${name} == null) [
+    "apiKeySalt"
+    "dashboardPassword"
+  ];
+  credentialNames = {
     apiKeySalt = "api-key-salt";
     dashboardPassword = "dashboard-password";
+    anthropicApiKey = "anthropic-api-key";
+    databaseUrl = "database-url";
+    redisQueueUrl = "redis-queue-url";
   };
-  given = lib.filterAttrs (_: path: path != null) {
-    api-key-salt = cfg.secrets.apiKeySalt;
-    dashboard-password = cfg.secrets.dashboardPassword;
-    anthropic-api-key = cfg.secrets.anthropicApiKey;
-    database-url = cfg.secrets.databaseUrl;
-    redis-queue-url = cfg.secrets.redisQueueUrl;
-  };
+  given = lib.filterAttrs (_: path: path != null) cfg.secrets;
 
   settings = lib.foldl' lib.recursiveUpdate cfg.settings (
     lib.mapAttrsToList (
@@ -56,9 +57,9 @@ in
 
     services.customer-journey = {
       configFile = checkedFile;
-      credentials = lib.mapAttrs' (
-        _: name: lib.nameValuePair name "${madeDirectory}/${name}"
-      ) made // given;
+      credentials =
+        lib.mapAttrs' (name: path: lib.nameValuePair credentialNames.${name} path) given
+        // lib.genAttrs (map (name: credentialNames.${name}) made) (name: "${madeDirectory}/${name}");
 
       derivedSettings = lib.mkMerge [
         (lib.mkIf (cfg.domain != "") {
@@ -112,8 +113,8 @@ in
 
     environment.etc."customer-journey/config.toml".source = checkedFile;
 
-    systemd.services.customer-journey-secrets = lib.mkIf (made != { }) {
-      description = "Secrets of the customer journey service that nobody has given";
+    systemd.services.customer-journey-secrets = {
+      description = "Secrets of the customer journey service";
       wantedBy = [ "multi-user.target" ];
       before = [ "customer-journey.service" ];
       path = [ pkgs.openssl ];
@@ -122,18 +123,24 @@ in
         RemainAfterExit = true;
         StateDirectory = "customer-journey-secrets";
         StateDirectoryMode = "0700";
-        UMask = "0377";
+        UMask = "0077";
         PrivateNetwork = true;
         ProtectSystem = "strict";
-        ProtectHome = true;
       };
-      # The link appears with the whole content or not at all, and never in place of a secret that is there.
+      # What nobody gives is made, once: the name appears with the whole content or not at all.
       script = ''
+        ${lib.concatStrings (
+          lib.mapAttrsToList (name: path: ''
+            if [ ! -s ${lib.escapeShellArg path} ]; then
+              echo "<3>services.customer-journey.secrets.${name}: there is nothing in" ${lib.escapeShellArg path} \
+                "yet; the service starts once there is." >&2
+            fi
+          '') given
+        )}
         cd ${madeDirectory}
-        for name in ${toString (lib.attrValues made)}; do
+        for name in ${toString (map (name: credentialNames.${name}) made)}; do
           if [ -s "$name" ]; then continue; fi
-          new=$(mktemp --tmpdir=. ".$name.XXXXXX")
-          chmod 0600 "$new"
+          new=$(mktemp "$PWD/.$name.XXXXXX")
           openssl rand -hex 32 > "$new"
           chmod 0400 "$new"
           sync "$new"
@@ -148,11 +155,11 @@ in
       description = "Customer journey service";
       wantedBy = [ "multi-user.target" ];
       wants = [ "network-online.target" ];
-      requires = lib.optional (made != { }) "customer-journey-secrets.service";
+      requires = [ "customer-journey-secrets.service" ];
       after = [
         "network-online.target"
+        "customer-journey-secrets.service"
       ]
-      ++ lib.optional (made != { }) "customer-journey-secrets.service"
       ++ lib.optionals cfg.redis.createLocally [
         "redis-customer-journey-queue.service"
         "redis-customer-journey-cache.service"

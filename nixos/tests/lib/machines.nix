@@ -29,6 +29,8 @@ in
       memorySize = 1536;
       cores = 2;
     };
+    # As a host has one. The tests' PostgreSQL may read /etc/localtime, which there is not without.
+    time.timeZone = "UTC";
     services.customer-journey = {
       enable = true;
       ramMB = lib.mkDefault 1024;
