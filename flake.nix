@@ -15,11 +15,13 @@
       packagesOf = pkgs: self.packages.${pkgs.stdenv.hostPlatform.system};
 
       # Every file of the folder is a test of that name.
-      vmTests = lib.mapAttrs' (file: _: lib.nameValuePair (lib.removeSuffix ".nix" file) ./nixos/tests/${file}) (
-        lib.filterAttrs (file: type: type == "regular" && lib.hasSuffix ".nix" file) (
-          builtins.readDir ./nixos/tests
-        )
-      );
+      vmTests =
+        lib.mapAttrs' (file: _: lib.nameValuePair (lib.removeSuffix ".nix" file) ./nixos/tests/${file})
+          (
+            lib.filterAttrs (file: type: type == "regular" && lib.hasSuffix ".nix" file) (
+              builtins.readDir ./nixos/tests
+            )
+          );
     in
     {
       packages = forEachSystem (pkgs: rec {
@@ -53,7 +55,9 @@
       apps = forEachSystem (pkgs: {
         default = {
           type = "app";
-          program = lib.getExe (pkgs.callPackage ./nixos/demo.nix { inherit (packagesOf pkgs) customer-journey; });
+          program = lib.getExe (
+            pkgs.callPackage ./nixos/demo.nix { inherit (packagesOf pkgs) customer-journey; }
+          );
           meta.description = "The demo: made-up visitors of a made-up shop, on 127.0.0.1:8030";
         };
       });

@@ -68,8 +68,7 @@ in
           '';
         }
         {
-          assertion =
-            cfg.nginx.sslCertificateKey != null -> !(isStorePath cfg.nginx.sslCertificateKey);
+          assertion = cfg.nginx.sslCertificateKey != null -> !(isStorePath cfg.nginx.sslCertificateKey);
           message = ''
             services.customer-journey.nginx.sslCertificateKey lies in ${builtins.storeDir}, where everybody on the machine can
             read it. Name a file elsewhere by its absolute path in quotes, readable for the user nginx.

@@ -1,14 +1,8 @@
 # Every option of services.customer-journey. What they do is in the other files; this one needs only lib and pkgs, so that
 # the documentation can be made from it alone.
-{
-  config,
-  lib,
-  pkgs,
-  ...
-}:
+{ lib, pkgs, ... }:
 
 let
-  cfg = config.services.customer-journey;
   inherit (lib) mkOption literalExpression types;
 
   # A path that must not be copied to the store, where everybody can read it; the assertions refuse store paths.
@@ -22,7 +16,10 @@ let
     };
 in
 {
-  imports = [ ./options-parts.nix ];
+  imports = [
+    ./options-data.nix
+    ./options-parts.nix
+  ];
 
   options.services.customer-journey = {
     enable = lib.mkEnableOption "the customer journey appliance: service, database, queue and web server";
@@ -205,62 +202,6 @@ in
       anthropicApiKey = secretFile "File with the key of the Anthropic API, which the agents need.";
       databaseUrl = secretFile "File with the address of a database elsewhere, where it holds a password.";
       redisQueueUrl = secretFile "File with the address of a queue elsewhere, where it holds a password.";
-    };
-
-    database = {
-      createLocally = mkOption {
-        type = types.bool;
-        default = cfg.database.url == null && cfg.secrets.databaseUrl == null;
-        defaultText = literalExpression "database.url == null && secrets.databaseUrl == null";
-        example = false;
-        description = "Whether PostgreSQL runs on this machine.";
-      };
-      url = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        example = "postgres://customer-journey@db.internal/customer_journey";
-        description = "Address of a database elsewhere, without a password: `secrets.databaseUrl` is for those.";
-      };
-      timescaledb = mkOption {
-        type = types.enum [
-          "apache"
-          "community"
-          "none"
-        ];
-        default = "apache";
-        example = "community";
-        description = ''
-          TimescaleDB of the local database. `apache`: its free edition, hypertables. `community`: also compression and
-          continuous aggregates, under a licence that nixpkgs calls unfree and that has to be allowed with
-          `nixpkgs.config.allowUnfreePredicate = package: lib.getName package == "timescaledb";`. `none`: plain
-          PostgreSQL.
-        '';
-      };
-    };
-
-    redis = {
-      createLocally = mkOption {
-        type = types.bool;
-        default = cfg.redis.queueUrl == null && cfg.secrets.redisQueueUrl == null;
-        defaultText = literalExpression "redis.queueUrl == null && secrets.redisQueueUrl == null";
-        example = false;
-        description = "Whether the two Redis servers, queue and cache, run on this machine.";
-      };
-      queueUrl = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        example = "redis://queue.internal:6379";
-        description = ''
-          Address of a queue elsewhere, without a password: `secrets.redisQueueUrl` is for those. It needs `appendonly
-          yes`, `appendfsync always` and `maxmemory-policy noeviction`, or acknowledged events can be lost.
-        '';
-      };
-      cacheUrl = mkOption {
-        type = types.nullOr types.str;
-        default = null;
-        example = "redis://cache.internal:6380";
-        description = "Address of a cache elsewhere, without a password. Nothing is cached today.";
-      };
     };
   };
 }

@@ -62,12 +62,11 @@ rustPlatform.buildRustPackage {
     scripts/test-services.sh start "$TMPDIR/services"
     eval "$(scripts/test-services.sh env "$TMPDIR/services")"
   '';
-  checkFlags =
-    map (name: "--skip=${name}") [
-      # These need TimescaleDB's community edition, whose build for tests npm would have to fetch.
-      "community"
-      "compressed_chunks_and_the_continuous_aggregate"
-    ];
+  checkFlags = map (name: "--skip=${name}") [
+    # These need TimescaleDB's community edition, whose build for tests npm would have to fetch.
+    "community"
+    "compressed_chunks_and_the_continuous_aggregate"
+  ];
   postCheck = ''
     scripts/test-services.sh stop "$TMPDIR/services"
   '';

@@ -138,7 +138,6 @@ let
       domain = "";
     };
     "no queue" = journey {
-      redis.createLocally = false;
       settings.ingest.queue = "direct";
     };
     "an own certificate" = journey {

@@ -4,11 +4,13 @@
 let
   domain = "journey.test";
 
-  certificate = pkgs.runCommand "journey-test-certificate" { nativeBuildInputs = [ pkgs.openssl ]; } ''
-    mkdir $out
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 \
-      -subj /CN=${domain} -addext subjectAltName=DNS:${domain} -keyout $out/key.pem -out $out/certificate.pem
-  '';
+  certificate =
+    pkgs.runCommand "journey-test-certificate" { nativeBuildInputs = [ pkgs.openssl ]; }
+      ''
+        mkdir $out
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 \
+          -subj /CN=${domain} -addext subjectAltName=DNS:${domain} -keyout $out/key.pem -out $out/certificate.pem
+      '';
 
   # The certificate is its own authority.
   trust = {
