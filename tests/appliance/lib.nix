@@ -31,6 +31,7 @@ rec {
     path = simple "absolute path";
     port = simple "16 bit unsigned integer; between 0 and 65535 (both inclusive)";
     str = simple "string";
+    strMatching = pattern: simple "string matching the pattern ${pattern}";
     ints = {
       positive = simple "positive integer, meaning >0";
       unsigned = simple "unsigned integer, meaning >=0";
@@ -60,7 +61,7 @@ rec {
       options = type.options or { };
     };
     submodule = module: {
-      description = if module ? freeformType then "open submodule of settings" else "submodule";
+      description = if module ? freeformType then "open submodule of (TOML value)" else "submodule";
       isPhrase = true;
       below = "";
       inherit (module) options;

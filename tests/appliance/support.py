@@ -99,6 +99,19 @@ class Plain:
             if not connection:
                 own.close()
 
+    def announce(self, path, length, headers=None):
+        """Posts the head of a request and reads the answer before the body is sent: a server that has made up its mind by
+        then may hang up on the rest, and the answer would be lost with it."""
+        connection = self.connect()
+        connection.putrequest("POST", path)
+        connection.putheader("Content-Length", str(length))
+        for name, value in (headers or {}).items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = Answer(connection.getresponse())
+        connection.close()
+        return answer
+
 
 class Edge(Plain):
     """An nginx with the shipped text; every request comes from a client address of its own unless it says from which."""

@@ -31,7 +31,7 @@ class SecurityHeaders(StubCase):
             self.assert_secure(self.edge.ask(path))
 
     def test_answers_of_nginx_itself_have_them(self):
-        too_large = self.edge.ask("/api/v1/events", "POST", body=b"x" * (BODY_BYTES_MAX + 1))
+        too_large = self.edge.announce("/api/v1/events", BODY_BYTES_MAX + 1)
         too_many = self.edge.ask_often(10, "/api/v1/sessions", client="192.0.2.1")[-1]
         file = self.edge.ask("/sdk/customer-journey.min.js")
         hidden = self.edge.ask("/metrics")
@@ -125,8 +125,7 @@ class Problems(StubCase):
     def test_a_body_that_is_too_large_is_refused_when_its_length_is_known(self):
         largest = self.edge.ask("/api/v1/events", "POST", body=b"x" * BODY_BYTES_MAX)
         self.assertEqual(largest.status, 200)
-        larger = self.edge.ask("/api/v1/events", "POST", body=b"x" * (BODY_BYTES_MAX + 1))
-        self.assert_problem(larger, 413, "body_too_large")
+        self.assert_problem(self.edge.announce("/api/v1/events", BODY_BYTES_MAX + 1), 413, "body_too_large")
 
     def test_a_body_that_turns_out_to_be_too_large_is_refused(self):
         answer = self.edge.ask("/api/v1/events", "POST", body=iter([b"x" * 65536] * 9))
@@ -206,8 +205,10 @@ class RealService(Case):
         self.assertEqual(answer.header("x-request-id"), "of-a-test")
 
     def test_nginx_refuses_a_large_body_in_the_words_of_the_service(self):
-        path, body = f"/api/v1/events?key={self.write_key}", b"x" * (BODY_BYTES_MAX + 1)
-        self.assert_same(self.edge.ask(path, "POST", body=body), self.service.plain.ask(path, "POST", body=body))
+        request = (f"/api/v1/events?key={self.write_key}", BODY_BYTES_MAX + 1)
+        mine, theirs = self.edge.announce(*request), self.service.plain.announce(*request)
+        self.assertEqual(mine.status, 413)
+        self.assert_same(mine, theirs)
 
     def test_metrics_are_there_and_look_as_if_they_were_not(self):
         self.assertEqual(self.service.plain.ask("/metrics").status, 200)
