@@ -72,10 +72,13 @@ let
     PATH=${
       lib.makeBinPath [
         config.systemd.package
+        config.services.postgresql.package
         pkgs.coreutils
         pkgs.diffutils
+        pkgs.util-linux
       ]
     }
+    port=${toString config.services.postgresql.settings.port}
     directory=${lib.escapeShellArg backup.directory}
     salt=${lib.escapeShellArg cfg.credentials.api-key-salt}
     salt_is_given=${lib.boolToString (cfg.secrets.apiKeySalt != null)}

@@ -9,7 +9,7 @@ usage: customer-journey-restore [--replace] SET
   SET        folder of a set, or the name of one in $directory
   --replace  restore over the data that this machine holds; without it the database must be empty
 
-The service is stopped meanwhile and started again afterwards, whatever happened.
+The service is stopped meanwhile. It is started again unless a restore broke off after the data was replaced.
 TEXT
 }
 
@@ -21,6 +21,26 @@ fail() {
 wrong_call() {
   usage >&2
   exit 2
+}
+
+# Beside its place, then renamed: a power cut leaves the old salt or the new one.
+put_salt() {
+  install --mode=0400 --owner=root --group=root "$staging/salt" "$salt.new" \
+    && sync "$salt.new" \
+    && mv "$salt.new" "$salt"
+}
+
+# Neither visitors nor a nightly backup may meet what is half restored.
+break_off() {
+  timers_stopped=false
+  fail "the data is that of the set, but $1: see above. The service and its backups stay stopped." \
+    "Mend the cause, then restore again with --replace."
+}
+
+# Which database it is: a restore makes its tables anew, all at once.
+identity() {
+  runuser --user=customer-journey -- \
+    psql -X -At --port="$port" --dbname=customer_journey --command="SELECT to_regclass('_sqlx_migrations')::oid"
 }
 
 options=()
@@ -51,10 +71,10 @@ fi
 
 timers=(customer-journey-backup.timer customer-journey-backup-verify.timer)
 staging=$(mktemp --directory "$directory/.restore-XXXXXXXX")
-stopped=false
+timers_stopped=false
 finish() {
   rm -rf "$staging"
-  if "$stopped"; then systemctl start "${timers[@]}"; fi
+  if "$timers_stopped"; then systemctl start "${timers[@]}"; fi
 }
 trap finish EXIT
 
@@ -69,8 +89,9 @@ chown --recursive customer-journey:customer-journey "$staging"
 run=/run/current-system/sw/bin/customer-journey
 "$run" backups verify "$set" || fail "the set is not sound. Nothing was changed, the service was not stopped."
 
+before=$(identity)
 say "stopping the service"
-stopped=true
+timers_stopped=true
 # A backup of a database that is half restored would be the newest one.
 systemctl stop "${timers[@]}"
 systemctl stop customer-journey-backup.service customer-journey-backup-verify.service customer-journey.service
@@ -78,16 +99,13 @@ systemctl stop customer-journey-backup.service customer-journey-backup-verify.se
 restored=false
 if "$run" restore "${options[@]}" --salt-file "$staging/salt" "$set"; then
   restored=true
-  if ! "$salt_is_given"; then
-    # Beside its place, then renamed: a power cut leaves the old salt or the new one.
-    install --mode=0400 --owner=root --group=root "$staging/salt" "$salt.new"
-    sync "$salt.new"
-    mv "$salt.new" "$salt"
-  fi
+  "$salt_is_given" || put_salt || break_off "the set's salt could not be put into $salt"
+elif [ "$(identity)" != "$before" ]; then
+  break_off "people who were erased may be in it again, and the queue is not back"
 fi
 
 say "starting the service"
-systemctl start customer-journey.service || say "it does not start: journalctl --unit=customer-journey.service"
+systemctl start customer-journey.service || fail "it does not start: journalctl --unit=customer-journey.service"
 
-"$restored" || fail "the restore failed, see above. The salt was not touched, and the set is where it was."
+"$restored" || fail "nothing was restored, see above: data, queue and salt are as they were."
 say "restored."

@@ -72,7 +72,8 @@ in
         old.succeed("chmod 0500 ${directory}")
         old.fail("systemctl start customer-journey-backup.service")
         old.succeed("systemctl is-failed customer-journey-backup.service")
-        old.succeed("journalctl --unit=customer-journey-backup.service --priority=err | grep -q .")
+        # The program's own words, beside those of systemd.
+        old.succeed("journalctl --identifier=customer-journey --priority=err --grep='${directory}'")
         old.succeed("chmod 0700 ${directory}")
         assert sets() == [first]
 
@@ -91,6 +92,12 @@ in
         assert "Nothing was changed" in complaint, complaint
         old.succeed("systemctl is-active customer-journey.service")
         assert answers(old) == expected and sets() == [first]
+
+    with subtest("data that is there is not overwritten by mistake"):
+        complaint = old.fail(f"customer-journey-restore {first} 2>&1")
+        assert "--replace" in complaint and "nothing was restored" in complaint, complaint
+        old.wait_for_unit("customer-journey.service")
+        assert answers(old) == expected
 
     old.shutdown()
 
