@@ -16,7 +16,7 @@ demo: ## Install what is missing, build, and run the demo on 127.0.0.1:8030 unti
 demo-reset: ## Stop the demo and delete its data
 	@exec scripts/demo-reset.sh
 
-test: ## Format, lints, and every test against real PostgreSQL, Redis and TimescaleDB
+test: ## Format, lints, and every test against real PostgreSQL, Redis, TimescaleDB and Chromium
 	@exec scripts/test.sh
 
 test-timescaledb-apache: ## The store's tests on TimescaleDB's Apache edition (needs root; skipped where it cannot be had)

@@ -73,8 +73,14 @@ function describe({ code }) {
 
 /** Writes the script of this version, and what versions there are; older versions stay as they are. */
 function publish(assets, script, versions) {
+  const before = versions[version];
+  const now = { ...describe(script), ...((before?.released || isRelease) && { released: true }) };
+  if (before?.released && before.integrity !== now.integrity) {
+    console.error(`${version} is released, and sites pin its hash: raise the version in package.json.`);
+    process.exit(1);
+  }
   write(join(assets, version), { [SCRIPT]: script.code, [`${SCRIPT}.map`]: script.map });
-  const list = { current: version, versions: { ...versions, [version]: describe(script) } };
+  const list = { current: version, versions: { ...versions, [version]: now } };
   write(assets, { "versions.json": `${JSON.stringify(list, null, 2)}\n` });
 }
 
@@ -102,6 +108,8 @@ function readVersions(assets) {
 }
 
 const assets = join(here, "../assets/sdk");
+/** With `--release`, nobody changes this version any more. */
+const isRelease = process.argv.includes("--release");
 const script = await buildScript();
 if (process.argv.includes("--check")) {
   const scratch = mkdtempSync(join(tmpdir(), "sdk-build-"));

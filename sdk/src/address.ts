@@ -8,11 +8,9 @@ const CAMPAIGN = /^utm_|cl(ic)?k?id$|^(gclsrc|[gw]braid|dicbo|epik|igshid|li_fat
 const ROUTE = /^#!?\//;
 
 function reduceQuery(query: string): string {
-  const parameters = new URLSearchParams(query);
-  for (const name of [...parameters.keys()]) {
-    if (!CAMPAIGN.test(name) && !`,${options.urlParameters},`.includes(`,${name},`)) parameters.delete(name);
-  }
-  const kept = parameters.toString();
+  const allowed = `,${options.urlParameters},`;
+  const isKept = ([name]: [string, string]) => name && (CAMPAIGN.test(name) || allowed.includes(`,${name},`));
+  const kept = "" + new URLSearchParams([...new URLSearchParams(query)].filter(isKept));
   return kept && "?" + kept;
 }
 

@@ -22,5 +22,8 @@ export const mayRecord = (): boolean => maySend() || decision() == "pending";
 
 export const maySend = (): boolean => decision() == "granted";
 
+/** Whether events and what identifies the visitor may be kept in the browser. */
+export const mayKeep = (): boolean => maySend() && !options.cookieless;
+
 /** Whether this visitor has a device and a session here. */
 export const isKnown = (): boolean => mayRecord() && !options.cookieless;

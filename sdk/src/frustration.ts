@@ -2,7 +2,8 @@
  * Rage clicks (three, each less than 1 s and 30 px after the one before) and dead clicks (nothing happens).
  *
  * A dead click is one after which the document does not change for 2.5 s, nothing scrolls or is selected within
- * 100 ms, and no form is sent; links to other places are left out. One click is watched at a time. Where the page is hidden meanwhile, nobody can say.
+ * 100 ms, and no form is sent; links to other places are left out. One click is watched at a time. Where the page is
+ * hidden meanwhile, nobody can say.
  */
 import { listen } from "./listen.ts";
 import { onHide, record } from "./recorder.ts";
@@ -14,8 +15,7 @@ const RAGE_GAP_MS = 1000;
 const RAGE_DISTANCE_PX = 30;
 
 /** Made to be clicked many times: steppers, carousels, players. */
-const REPEATED =
-  "input,[role=spinbutton],[aria-roledescription],[class*=carousel],[class*=slide],[class*=swiper],video";
+const REPEATED = "input,[role=spinbutton],[aria-roledescription],[class*=carousel],[class*=slide],video";
 /** Signs alone (`+`, `›`, `→`, `▼`), or words for the next one. */
 const REPEATED_TEXT = /^([-+<>«»\u2010-\u25ff]+$|(next|prev(ious)?|more|less)\b)/i;
 

@@ -31,7 +31,7 @@ export function isSessionOver(now = Date.now()): boolean {
 export function sessionId(now = Date.now()): string {
   const [id, began, seen] = isSessionOver(now) ? [makeId(), now, 0] : readSession();
   // An event may be dated back to when the page was last seen.
-  set(SESSION, `${id} ${began} ${Math.max(now, +seen)}`);
+  set(SESSION, [id, began, Math.max(now, +seen)].join(" "));
   return id;
 }
 

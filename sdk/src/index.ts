@@ -11,7 +11,11 @@ export interface CustomerJourneySDK extends CustomerJourney {}
 export class CustomerJourneySDK {
   constructor(options: Options) {
     // Whoever awaits it asks for `then`, which must not be one of the methods.
-    if (typeof document == "undefined") return new Proxy(this, { get: (_, name) => name != "then" && (() => null) });
+    if (typeof document == "undefined") {
+      return new Proxy(this, {
+        get: (_, name) => name != "then" && (() => (name == "flush" ? Promise.resolve() : null)),
+      });
+    }
     Object.assign(this, startTracker(options));
   }
 }

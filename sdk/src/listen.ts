@@ -14,10 +14,6 @@ export const guard =
 
 /** Listens on the window, before the page's own listeners may stop an event; never delays scrolling. */
 export const listen = <E extends Event>(types: string, listener: (event: E) => void): void =>
-  types.split(" ").forEach((type) =>
-    addEventListener(
-      type,
-      guard((event) => listener(event as E)),
-      { capture: true, passive: true },
-    ),
-  );
+  types
+    .split(" ")
+    .forEach((type) => addEventListener(type, guard(listener) as EventListener, { capture: true, passive: true }));

@@ -24,7 +24,7 @@ export function capturePages(): (fields?: EventFields) => void {
   let seenMs = 0;
   let signAt = 0;
   let isGone: boolean | undefined;
-  let isFollowed = false;
+  let isFollowed: unknown;
   let hiddenAt: number | undefined;
   let routing: ReturnType<typeof setTimeout> | undefined;
   let routedAt = 0;
@@ -111,9 +111,9 @@ export function capturePages(): (fields?: EventFields) => void {
   const show = (at?: number) => {
     hiddenAt = undefined;
     signAt = performance.now();
-    if (!current) {
-      if (isOn("autoPageViews")) begin({}, at);
-    } else if (isKnown() && isSessionOver()) {
+    if (!isOn("autoPageViews")) return;
+    if (!current) begin({}, at);
+    else if (isKnown() && isSessionOver()) {
       // Who comes back to an open tab after a long time visits anew, and comes from nowhere.
       previous = current;
       begin({ referrer: undefined });
@@ -135,14 +135,14 @@ export function capturePages(): (fields?: EventFields) => void {
     if (hiddenAt || isVisible()) end(hiddenAt);
     isGone = true;
     sendLastWords(isFollowed);
-    isFollowed = false;
+    isFollowed = undefined;
   });
   // Only a page of the same site can tell what takes its place; that page then finds the events that wait.
-  listen("pageswap", (event: PageSwapEvent) => (isFollowed = !!event.activation));
+  listen("pageswap", (event: PageSwapEvent) => (isFollowed = event.activation));
   listen("pageshow", (event: PageTransitionEvent) => {
     if (!isGone || !event.persisted) return;
     isGone = hiddenAt = undefined;
-    if (current) begin();
+    if (isOn("autoPageViews")) begin();
   });
   listen("pointermove keydown scroll", () => isVisible() && sign());
   if (isOn("autoPageViews")) {

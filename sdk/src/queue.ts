@@ -20,7 +20,10 @@ const BATCH_LENGTH_MAX = 2e4;
 const ORPHAN_MS = 2e4;
 
 /** Ids of the events that are this page's to send. */
-let own = "";
+const own = new Set<string>();
+
+/** Ids begin with their time: that of one ahead of now comes from a clock that was wrong. */
+const timeOf = (id: string) => parseInt(id.replace("-", ""), 16);
 
 /**
  * Returns the ids of the events that are this page's to send, oldest first, without those in `except`.
@@ -29,11 +32,9 @@ let own = "";
  */
 export function waitingIds(except: unknown = ""): string[] {
   except += "" + get(SAID);
-  // Ids begin with their time.
-  const orphaned = "0" + (Date.now() - ORPHAN_MS).toString(16);
   return keys(WAITING)
     .map((key) => key.slice(WAITING.length))
-    .filter((id) => !(except as string).includes(id) && (own.includes(id) || id.replace("-", "") < orphaned));
+    .filter((id) => !(except as string).includes(id) && (own.has(id) || Math.abs(Date.now() - timeOf(id)) > ORPHAN_MS));
 }
 
 /** Whether any page of the site has an event that waits. */
@@ -41,7 +42,7 @@ export const isAnyWaiting = () => !!keys(WAITING)[0];
 
 /** Puts an event into the queue. */
 export function enqueue(id: string, text: string): void {
-  own += id;
+  own.add(id);
   set(WAITING + id, text);
   const all = keys(WAITING);
   if (all.length > SIZE_MAX) settle(all[0]!.slice(WAITING.length), "dropped", "full");
@@ -60,6 +61,7 @@ export function nextBatch(except?: unknown): string[] {
 
 /** Takes an event out of the queue, now that its fate is known. */
 export function settle(id: string, verdict: string, detail?: unknown): void {
+  own.delete(id);
   remove(WAITING + id);
   announce("verdict", { event_id: id, verdict, detail }, detail);
 }
@@ -72,6 +74,6 @@ export const handOver = (): void => set(HANDED, waitingIds());
 
 /** Takes what the page before left, and puts back what was set aside. */
 export function takeOver(): void {
-  own += get(HANDED);
+  for (const id of (get(HANDED) ?? "").split(",")) own.add(id);
   [HANDED, SAID].forEach(remove);
 }

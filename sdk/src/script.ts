@@ -16,11 +16,8 @@ const script = document.currentScript as HTMLScriptElement | null;
 
 // A tag that is there twice starts one tracker.
 if (!stub || stub.calls) {
-  window.CustomerJourneySDK = class {
-    constructor(options: Options) {
-      return startTracker(options);
-    }
-  } as Window["CustomerJourneySDK"];
+  // `new` of a function that returns an object gives that object.
+  window.CustomerJourneySDK = startTracker as unknown as Window["CustomerJourneySDK"];
   guard(() => {
     if (script?.dataset.apiKey) window.customerJourney = startTracker(readAttributes(script), stub?.calls);
   })();

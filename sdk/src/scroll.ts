@@ -11,9 +11,11 @@ let quarter = 0;
 
 /** Looks how deep the page is scrolled, or starts over. */
 export function lookDown(isNew?: boolean): void {
-  const { scrollHeight } = document.documentElement;
   if (isNew) deepest = quarter = 0;
-  else deepest = Math.max(deepest, Math.min(100, Math.round(((scrollY + innerHeight) / scrollHeight) * 100) || 0));
+  else {
+    const depth = Math.round(((scrollY + innerHeight) / document.documentElement.scrollHeight) * 100) || 0;
+    deepest = Math.max(deepest, Math.min(100, depth));
+  }
 }
 
 /** Starts to record quarters. */

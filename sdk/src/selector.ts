@@ -6,8 +6,8 @@ const GENERATED_ID = /(\d\D*){4}|[:«]|_r_/;
 const STEPS_MAX = 5;
 const TEXT_LENGTH_MAX = 120;
 
-/** Their text may be what somebody typed, or must not be read. */
-const UNREADABLE = "input,textarea,select,[contenteditable],[data-cj-ignore]";
+/** Their text may be what somebody typed, is no text for people, or must not be read. */
+const UNREADABLE = "input,textarea,select,[contenteditable],script,style,[data-cj-ignore]";
 
 const touches = (element: Element, selector: string) => element.closest(selector) || element.querySelector(selector);
 

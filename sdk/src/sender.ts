@@ -20,6 +20,9 @@ const RETRY_AFTER_MAX_MS = 36e5;
 /** So many events wait for no others. */
 const BATCH_EVENTS = 10;
 
+/** Whatever the interval between batches: nobody looks after other pages' events more often. */
+const LOOK_AGAIN_MS = 1e3;
+
 /** Until when nobody sends, in ms since 1970: the site's other pages shall know, too. */
 const RETRY_AT = OWN + "retry";
 
@@ -44,8 +47,8 @@ export function schedule(): void {
   else flush();
 }
 
-function sendLater(): void {
-  timer ??= setTimeout(flush, Math.max(options.flushIntervalMs, pauseMs()));
+function sendLater(leastMs = 0): void {
+  timer ??= setTimeout(flush, Math.max(leastMs, options.flushIntervalMs, pauseMs()));
 }
 
 function request(ids: string[]): Promise<Response> {
@@ -61,7 +64,7 @@ function request(ids: string[]): Promise<Response> {
 }
 
 /** Sends one batch; returns whether to go on with the next. */
-async function send(ids: string[]): Promise<boolean> {
+async function send(ids: string[]): Promise<unknown> {
   let retryAfterMs = 0;
   let reason = "";
   let errors: { index: number }[] | undefined;
@@ -69,27 +72,27 @@ async function send(ids: string[]): Promise<boolean> {
     const response = await request(ids);
     retryAfterMs = Math.min(+response.headers.get("Retry-After")! * 1e3 || 0, RETRY_AFTER_MAX_MS);
     reason = `${response.status} ${await response.text()}`;
-    ({ errors } = JSON.parse(reason.slice(4)));
+    // An answer to the events has them, be it empty or, with 422, one for each event.
+    if (/^(2|422)/.test(reason)) errors = [...JSON.parse(reason.slice(4)).errors];
   } catch {
     // No network, no service, or no answer of ours, as from a hotel's login page: what the status says, counts.
   }
-  // An answer to the events has them, be it empty or, with 422, one for each event.
-  const isSettled = errors || /^4(?!0[1348]|25|29)/.test(reason);
+  const isSettled = errors || /^4(00|13|22)/.test(reason);
   if (isSettled) {
     failures = 0;
     ids.forEach((id, place) => {
       const error = errors ? errors.find(({ index }) => index == place) : reason;
       settle(id, error ? "rejected" : "accepted", error);
     });
-  } else if (/^40[134]/.test(reason)) {
+  } else if (/^4(?!08|25|29)/.test(reason)) {
     // The key or the address is wrong, not the events: they wait for a page with better ones.
     stopped = reason;
   } else {
     const backOffMs = Math.min(BACK_OFF_MAX_MS, BACK_OFF_MS * 2 ** ++failures);
-    set(RETRY_AT, Math.ceil(Date.now() + retryAfterMs + backOffMs * (0.5 + Math.random() / 2)));
+    set(RETRY_AT, Date.now() + retryAfterMs + backOffMs * (0.5 + Math.random() / 2));
   }
   announce("state", { waiting: waitingIds().length, failures, stopped }, stopped);
-  return !!isSettled;
+  return isSettled;
 }
 
 async function sendAll(): Promise<void> {
@@ -114,7 +117,7 @@ export function flush(): Promise<void> {
     .then(() => {
       running = undefined;
       // Another page's events as well: it may be gone, and then nobody else sends them.
-      if (isAnyWaiting() && canSend()) sendLater();
+      if (isAnyWaiting() && canSend()) sendLater(LOOK_AGAIN_MS);
     }));
 }
 
@@ -125,7 +128,7 @@ export function sendAgain(): void {
 }
 
 /** Sends what a page that goes away still has, unless a page of the site takes its place and finds it in the store. */
-export function sendLastWords(isFollowed: boolean): void {
+export function sendLastWords(isFollowed: unknown): void {
   if (!canSend()) return;
   // A page may be too short to have sent anything yet.
   takeOver();

@@ -1,28 +1,33 @@
-/** What is remembered between pages: localStorage where that is wanted and works, else memory. */
+/** What is remembered between pages: localStorage where that is allowed and works, else memory. */
+import { mayKeep, mayRecord } from "./consent.ts";
 
 /** Begins the name of everything this SDK keeps in the browser. */
 export const OWN = "cj.";
 /** The visitor's decision, which is kept even where nothing else is. */
 export const DECISION = OWN + "consent";
 
-let persistent = false;
 const memory: Record<string, string> = {};
 
-/** Even looking at `localStorage` throws where the visitor forbids it, and writing does where it is full. */
-function inStorage<T>(isWanted: boolean, use: (storage: Storage) => T): T | undefined {
+/**
+ * Uses the storage where `key` may be kept; the decision always may, and removing is done in its name. Even looking at
+ * `localStorage` throws where the visitor forbids it, and writing does where it is full.
+ */
+function inStorage<T>(key: string, use: (storage: Storage) => T): T | undefined {
   try {
-    if (isWanted) return use(localStorage);
+    if (key == DECISION || mayKeep()) return use(localStorage);
   } catch {
     // Memory has to do.
   }
 }
 
+/** What other pages of the site know comes first: a visitor that one page may remember has one device in all of them. */
 export const get = (key: string): string | null | undefined =>
-  memory[key] ?? inStorage(persistent || key == DECISION, (storage) => storage.getItem(key));
+  inStorage(key, (storage) => storage.getItem(key)) ?? memory[key];
 
 export function set(key: string, value: unknown): void {
+  remove(key);
   memory[key] = "" + value;
-  inStorage(persistent || key == DECISION, (storage) => {
+  inStorage(key, (storage) => {
     storage.setItem(key, memory[key]!);
     delete memory[key];
   });
@@ -30,26 +35,22 @@ export function set(key: string, value: unknown): void {
 
 export function remove(key: string): void {
   delete memory[key];
-  inStorage(true, (storage) => storage.removeItem(key));
+  inStorage(DECISION, (storage) => storage.removeItem(key));
 }
 
 /** Returns the names that begin with `prefix`, in order. */
 export const keys = (prefix: string): string[] =>
-  [...Object.keys(memory), ...(inStorage(persistent, Object.keys) ?? [])]
-    .filter((key) => key.startsWith(prefix))
-    .sort();
+  [...Object.keys(memory), ...(inStorage(DECISION, Object.keys) ?? [])].filter((key) => key.startsWith(prefix)).sort();
 
 /** Whether everything here outlives the page. */
-export const isLasting = (): boolean => persistent && !Object.keys(memory)[0];
+export const isLasting = (): boolean => mayKeep() && !Object.keys(memory)[0];
 
-/** From now on, localStorage is used, or not. What is in memory moves there. */
-export function persist(wanted: boolean): void {
-  persistent = wanted;
-  for (const key in memory) set(key, memory[key]!);
-}
-
-/** Forgets all but the visitor's decision, wherever it is kept. */
-export function clear(): void {
-  persistent = true;
-  for (const key of keys(OWN)) if (key != DECISION) remove(key);
+/** After a decision: moves what is in memory where it belongs, and forgets what may not be kept, but the decision. */
+export function tidy(): void {
+  for (const key of keys(OWN)) {
+    const value = memory[key];
+    if (key == DECISION || (mayKeep() && !value)) continue;
+    remove(key);
+    if (value && mayRecord()) set(key, value);
+  }
 }

@@ -1,7 +1,7 @@
 /** Puts the parts together: the tracker of a page, with the methods that a site calls. */
 import { complain } from "./announce.ts";
 import { captureClicks } from "./click.ts";
-import { decision, isKnown, isRefusedByBrowser, mayRecord, maySend, OUT } from "./consent.ts";
+import { decision, isKnown, isRefusedByBrowser, mayRecord, OUT } from "./consent.ts";
 import { captureErrors, errorFields } from "./error.ts";
 import { captureForms } from "./form.ts";
 import { deviceId, forgetIdentity, linkUser, sessionId } from "./identity.ts";
@@ -11,17 +11,19 @@ import { capturePages } from "./page.ts";
 import { record } from "./recorder.ts";
 import { captureScroll } from "./scroll.ts";
 import { flush, schedule, sendAgain } from "./sender.ts";
-import { clear, DECISION, persist, remove, set } from "./store.ts";
+import { DECISION, remove, set, tidy } from "./store.ts";
 import type { Call, CustomerJourney, EventFields, Options } from "./types.ts";
 import { captureWebVitals } from "./vitals.ts";
+
+/** The service takes no longer user id. */
+const USER_LENGTH_MAX = 128;
 
 let view: ReturnType<typeof capturePages> | undefined;
 /** Heeds a decision of the visitor: nothing is left where nothing may be, and a page just allowed is viewed. */
 const decide = guard((decision: () => void) => {
   const could = mayRecord();
   decision();
-  if (!mayRecord()) clear();
-  persist(maySend() && !options.cookieless);
+  tidy();
   if (could != mayRecord() && isOn("autoPageViews")) view?.();
   schedule();
 });
@@ -44,6 +46,8 @@ const tracker = {
   trackSearch: (query, resultsCount) => record("search", { search_query: query, search_results_count: resultsCount }),
   trackError: guard((error, fields) => record("error", { ...errorFields(error), ...fields })),
   identify: guard((id, attributes) => {
+    // Without an id all visitors would become one person, and one that the service refuses would cost all later events.
+    if (!id || ("" + id).length > USER_LENGTH_MAX) return complain("no user id");
     if (mayRecord()) linkUser(id);
     record("identify", { customer_attributes: attributes });
   }),
@@ -72,7 +76,7 @@ for (const name of ["ProductView", "AddToCart", "RemoveFromCart", "CheckoutStart
 export function startTracker(given: Options, calls: Call[] = []): CustomerJourney {
   if (options.apiKey) return tracker;
   decide(() => setOptions(given));
-  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("no apiUrl or no apiKey");
+  if (!options.apiUrl || !/^pk_/.test(options.apiKey)) complain("no apiUrl, no apiKey");
   if (!isRefusedByBrowser()) start();
   // The page view waits for the next turn of the event loop, so that a decision among these calls comes first.
   for (const [method, values] of calls) (tracker[method] as (...values: unknown[]) => void)?.(...values);

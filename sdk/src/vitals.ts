@@ -1,7 +1,8 @@
 /**
  * Web vitals of a page load, as https://web.dev/vitals defines them: one `web_vital` when the page is first hidden, or
- * left for another route. Other routes and returns from the back-forward cache are no page loads. INP is the slowest
- * interaction; beyond 50 of them in a page view, the definition would leave out the slowest one of each 50.
+ * left for another route. Other routes and returns from the back-forward cache are no page loads. A page that was hidden
+ * at first, or made ahead of time, has no LCP. INP is the slowest interaction; beyond 50 of them in a page view, the
+ * definition would leave out the slowest one of each 50.
  */
 import { listen } from "./listen.ts";
 import { onHide, record } from "./recorder.ts";

@@ -75,8 +75,11 @@ test("the opt-out button says what it would do", async (context) => {
   button.click();
   assert.equal(page.window.customerJourney.hasOptedOut(), true);
   assert.equal(button.textContent, "Count me again");
+  const before = (await page.events()).length;
   button.click();
   assert.equal(page.window.customerJourney.hasOptedOut(), false);
+  assert.notEqual(page.window.customerJourney.getDeviceId(), null);
+  assert.ok((await page.events()).length > before, "events are recorded and sent again");
 });
 
 for (const [title, data, recorded] of [

@@ -35,9 +35,15 @@ test("evaluating the script and starting it is no long task", async ({ scene }) 
   expect(longest[Math.floor(LOADS / 2)], `of ${all} ms`).toBeLessThan(TASK_MS_MAX);
 });
 
-test("starting forces no layout", async ({ scene }) => {
-  scene.site.page("/", { options: EVERYTHING, body: BUSY_BODY });
+test("starting forces no layout, though the page was just changed", async ({ scene }) => {
+  const change = `document.body.append(document.createElement("p"))`;
+  const head = `<script>
+      addEventListener("DOMContentLoaded", () => ${change}, true);
+      addEventListener("load", () => { ${change}; document.body.offsetHeight; });
+    </script>`;
+  scene.site.page("/", { options: EVERYTHING, body: BUSY_BODY, head });
   for (const trace of await tracesOfLoads(scene, true)) {
+    expect(trace.layoutsForcedBy(`${scene.site.origin}/`), "the page's own are seen").not.toEqual([]);
     expect(trace.layoutsForcedBy("customer-journey.min.js")).toEqual([]);
   }
 });

@@ -90,7 +90,6 @@ describe("a rage click", () => {
     `<div aria-roledescription="carousel"><button id="it">Offer</button></div>`,
     `<div class="my-carousel"><button id="it">Offer</button></div>`,
     `<div class="slick-slider"><button id="it">Offer</button></div>`,
-    `<button id="it" class="swiper-button-next">Offer</button>`,
     `<video id="it"></video>`,
     ...["+", "−", "-", "‹", "›", "«", "»", "<", ">", ">>", "→", "←", "▲", "▼"].map(
       (sign) => `<button id="it">${sign.replace("<", "&lt;")}</button>`,

@@ -8,7 +8,6 @@ let identity: typeof import("../../src/identity.ts");
 beforeEach(async () => {
   vi.resetModules();
   localStorage.clear();
-  (await import("../../src/store.ts")).persist(true);
   identity = await import("../../src/identity.ts");
 });
 
@@ -67,7 +66,6 @@ test("a broken entry begins a session instead of breaking the page", () => {
 test("numbers count up across pages", async () => {
   expect([identity.nextNumber(), identity.nextNumber()]).toEqual([1, 2]);
   vi.resetModules();
-  (await import("../../src/store.ts")).persist(true);
   expect((await import("../../src/identity.ts")).nextNumber()).toBe(3);
 });
 

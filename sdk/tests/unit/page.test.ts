@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { setOptions } from "../../src/options.ts";
 import { capturePages } from "../../src/page.ts";
 import { onEnd, record } from "../../src/recorder.ts";
-import { DECISION, persist, set } from "../../src/store.ts";
+import { DECISION, set, tidy } from "../../src/store.ts";
 import { captureWebVitals } from "../../src/vitals.ts";
 import { removeListeners, start } from "./support.ts";
 
@@ -475,7 +475,7 @@ describe("the last words of a page", () => {
       return new Response('{"accepted":2,"errors":[]}', { status: 202 });
     });
     setOptions({ apiUrl: "https://journey.example", consent: "granted" });
-    persist(true);
+    tidy();
     window.dispatchEvent(Object.assign(new Event("pageswap"), { activation }));
     close();
     await vi.advanceTimersByTimeAsync(0);

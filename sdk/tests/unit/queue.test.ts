@@ -14,7 +14,6 @@ document.addEventListener("customer-journey", (event) => heard.push((event as Cu
 /** A new page of the same site: modules start anew, storage stays. */
 async function load() {
   vi.resetModules();
-  (await import("../../src/store.ts")).persist(true);
   return (queue = await import("../../src/queue.ts"));
 }
 

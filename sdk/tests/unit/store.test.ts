@@ -9,56 +9,71 @@ beforeEach(async () => {
 });
 afterEach(() => vi.unstubAllGlobals());
 
-test("nothing touches localStorage before it is wanted", () => {
-  store.set("cj.device", "d");
-  expect(localStorage.length).toBe(0);
-  expect(store.get("cj.device")).toBe("d");
-  expect(store.isLasting()).toBe(false);
+const decide = async (consent: string, options = {}) => {
+  (await import("../../src/options.ts")).setOptions({ consent, ...options });
+  store.tidy();
+};
+
+test("nothing but the decision is kept where the visitor has not agreed, or there shall be no traces", async () => {
+  for (const [consent, cookieless] of [
+    ["pending", false],
+    ["granted", true],
+  ] as const) {
+    await decide(consent, { cookieless });
+    store.set("cj.device", "d");
+    expect(localStorage.length).toBe(0);
+    expect(store.get("cj.device")).toBe("d");
+    expect(store.isLasting()).toBe(false);
+  }
+  store.set(store.DECISION, "granted");
+  expect({ ...localStorage }).toEqual({ "cj.consent": "granted" });
 });
 
-test("what was in memory moves to localStorage once that is wanted", () => {
+test("what was in memory moves to localStorage once it may", async () => {
+  await decide("pending");
   store.set("cj.q.1", "one");
-  store.persist(true);
+  await decide("granted");
   expect(localStorage.getItem("cj.q.1")).toBe("one");
   expect(store.isLasting()).toBe(true);
 });
 
-test("the decision is kept in any mode, and found by the next page", async () => {
+test("a decision that was made in another tab holds in this one, with the device that tab made", async () => {
+  await decide("pending");
+  store.set("cj.device", "mine");
+  localStorage.setItem("cj.consent", "granted");
+  localStorage.setItem("cj.device", "theirs");
+  expect(store.get("cj.device")).toBe("theirs");
+  store.set("cj.q.1", "one");
+  expect(localStorage.getItem("cj.q.1")).toBe("one");
+});
+
+test("the decision is found by the next page", async () => {
   store.set(store.DECISION, "out");
-  expect({ ...localStorage }).toEqual({ "cj.consent": "out" });
   vi.resetModules();
   expect((await import("../../src/store.ts")).get("cj.consent")).toBe("out");
 });
 
-test("what other pages left is not read before localStorage is wanted", () => {
-  localStorage.setItem("cj.device", "old");
-  expect(store.get("cj.device")).toBeUndefined();
-  expect(store.keys("cj.")).toEqual([]);
-  store.persist(true);
-  expect(store.get("cj.device")).toBe("old");
-});
-
-test("clearing leaves the decisions and what belongs to others", () => {
+test("a refusal leaves itself and what belongs to others", async () => {
   localStorage.setItem("shop.cart", "tent");
-  store.persist(true);
+  localStorage.setItem("cj.q.0", "of another page");
   store.set("cj.device", "d");
   store.set(store.DECISION, "denied");
-  store.clear();
+  store.tidy();
   expect({ ...localStorage }).toEqual({ "shop.cart": "tent", "cj.consent": "denied" });
+  expect(store.keys("cj.")).toEqual(["cj.consent"]);
 });
 
-test("clearing removes what an earlier page left, also where nothing is kept now", () => {
-  localStorage.setItem("cj.device", "old");
+test("what an earlier configuration of the site kept goes, and what this page remembers stays", async () => {
+  await decide("pending");
   store.set("cj.q.1", "one");
-  store.clear();
+  localStorage.setItem("cj.device", "old");
+  await decide("pending");
   expect(localStorage.length).toBe(0);
-  store.persist(false);
-  expect(store.keys("cj.")).toEqual([]);
+  expect(store.keys("cj.")).toEqual(["cj.q.1"]);
 });
 
 test("names come in order, from memory and from localStorage", () => {
   store.set("cj.q.2", "two");
-  store.persist(true);
   store.set("cj.q.1", "one");
   expect(store.keys("cj.q.")).toEqual(["cj.q.1", "cj.q.2"]);
 });
@@ -68,7 +83,6 @@ test("a forbidden localStorage is replaced by memory", () => {
     throw new DOMException("denied", "SecurityError");
   };
   vi.stubGlobal("localStorage", new Proxy({}, { get: deny, ownKeys: deny }));
-  store.persist(true);
   store.set("cj.q.1", "one");
   expect(store.get("cj.q.1")).toBe("one");
   expect(store.keys("cj.q.")).toEqual(["cj.q.1"]);
@@ -78,7 +92,6 @@ test("a forbidden localStorage is replaced by memory", () => {
 });
 
 test("a full localStorage is helped out by memory, and the newer value counts", () => {
-  store.persist(true);
   store.set("cj.seq", 1);
   const { getItem, removeItem } = localStorage;
   const setItem = () => {

@@ -1,7 +1,7 @@
 /** The real recorder with ears: what it announces, and the moments of a page at the test's call. */
 import { hold, onEnd, onHide } from "../../src/recorder.ts";
 import { setOptions } from "../../src/options.ts";
-import { clear, DECISION, persist, remove } from "../../src/store.ts";
+import { keys, OWN, remove } from "../../src/store.ts";
 import type { EventFields, Options } from "../../src/types.ts";
 
 export interface Recorded {
@@ -33,9 +33,7 @@ export const start = (capture: () => unknown, options: Partial<Options> = {}) =>
   removeListeners();
   onHide.length = onEnd.length = 0;
   hold();
-  clear();
-  remove(DECISION);
-  persist(false);
+  keys(OWN).forEach(remove);
   setOptions({ maskText: false, autoPageViews: true, cookieless: false, ...options, consent: "pending" });
   const heard: Recorded[] = (events = []);
   capture();

