@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Brings the TimescaleDB extension of every database to the version of the installed library.
 #
 # ALTER EXTENSION has to be the first statement of its session: any other one would make the loader look for the library
@@ -13,11 +14,13 @@ for attempt in $(seq 300); do
   sleep 2
 done
 
+# The database `postgres` comes first, since the names of the others are asked for there.
 failed=0
-# The database `postgres` may have the extension, too.
 update() {
-  if answer=$(psql -X --quiet --set VERBOSITY=sqlstate --dbname "$1" --command 'ALTER EXTENSION timescaledb UPDATE' 2>&1); then
-    echo "$1: TimescaleDB is $(psql -X -At --dbname "$1" --command "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")."
+  local answer
+  local -x PGDATABASE=$1
+  if answer=$(psql -X --quiet --set VERBOSITY=sqlstate --command 'ALTER EXTENSION timescaledb UPDATE' 2>&1); then
+    echo "$1: TimescaleDB is $(psql -X -At --command "SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")."
   # undefined_object: the database has no such extension.
   elif [[ $answer != *42704* ]]; then
     echo "$1: the extension cannot be updated: $answer" >&2
@@ -26,7 +29,8 @@ update() {
 }
 
 update postgres
+databases=$(psql -X -At --dbname postgres --command "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'postgres' ORDER BY datname")
 while IFS= read -r database; do
   update "$database"
-done < <(psql -X -At --dbname postgres --command "SELECT datname FROM pg_database WHERE datallowconn AND datname <> 'postgres' ORDER BY datname")
+done <<<"$databases"
 exit "$failed"
