@@ -208,10 +208,10 @@ in
     limit_req zone=journey_api burst=${toString apiRequestsPerSecond} nodelay;
     limit_req zone=journey_visitors burst=${toString eventRequestsPerSecond} nodelay;
     limit_req_status 429;
-    # Not in the error log as well, which would name the address.
-    limit_req_log_level info;
+    # Each complaint names an address and what was asked. That the service is away, its own unit says; that a client sent too
+    # much, nobody needs to know.
+    error_log stderr crit;
     access_log ${refusedLog} journey_refused if=$journey_is_refused;
-    log_not_found off;
 
     client_max_body_size ${toString bodyBytesMax};
     # No events on disk where it can be helped: browsers send 64 KiB at most when a page ends.

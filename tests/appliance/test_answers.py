@@ -222,13 +222,14 @@ class ServiceAway(Case):
         self.start_edge(service.plain.port)
         self.assertEqual(self.edge.ask("/health").status, 200)
         service.kill()
-        answer = self.edge.ask("/api/v1/events", "POST", body=b"{}")
+        answer = self.edge.ask("/api/v1/events", "POST", body=b"{}", client="192.0.2.90")
         self.assertEqual(answer.status, 502)
         self.assertEqual(answer.header("content-type"), "application/problem+json")
         self.assertEqual(answer.json()["code"], "service_unavailable")
         self.assertEqual(answer.header("retry-after"), "5")
         self.assertEqual(answer.header("access-control-allow-origin"), "*")
         self.assertEqual(self.edge.ask("/sdk/customer-journey.min.js").status, 200, "files need no service")
+        self.assertNotIn("192.0.2.90", self.edge.error_log())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import subprocess
 
 from cases import StubCase
-from support import FILTER, REPOSITORY, eventually
+from support import BODY_BYTES_MAX, FILTER, REPOSITORY, eventually
 
 EVENTS = "/api/v1/events/batch"
 API = "/api/v1/sessions"
@@ -76,6 +76,8 @@ class RefusedLog(StubCase):
         for path, address in zip(paths, addresses):
             self.edge.ask(path, client=address)
         self.edge.ask("/api/v1/events/401", "POST", client=addresses[0])
+        self.edge.ask("/sdk/9.9.9/customer-journey.min.js", client=addresses[0])
+        self.edge.ask("/api/v1/events", "POST", body=b"x" * (BODY_BYTES_MAX + 1), client=addresses[0])
         self.edge.plain.ask("/")
         # What comes after them is written after them.
         self.edge.ask("/api/v1/401", client="192.0.2.60")
