@@ -33,6 +33,7 @@ in
     read_key = new_key(server, "secret", "read")
 
     client.wait_for_unit("multi-user.target")
+    client.succeed("touch /tmp/acknowledged")
     client.succeed(
         "systemd-run --unit=load python3 /etc/load.py"
         f" https://${machines.domain} {write_key} ${machines.authority} /tmp/acknowledged /tmp/stop"
