@@ -30,11 +30,6 @@ in
         enable = lib.mkDefault true;
         maxtime = lib.mkDefault "1w";
       };
-      # The machine's own requests, such as those of an administrator on it; fail2ban knows these only as 127.0.0.1/8 and ::1.
-      ignoreIP = [
-        "127.0.0.0/8"
-        "::1"
-      ];
       jails = {
         DEFAULT.settings.findtime = cfg.fail2ban.findTime;
         customer-journey = lib.mkIf cfg.nginx.enable {

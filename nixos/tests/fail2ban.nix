@@ -16,6 +16,8 @@ in
       machines.withNginx
     ];
     services.openssh.enable = true;
+    # Only an sshd that Debian built wants this folder, as in an emulated machine without the programs of NixOS.
+    systemd.tmpfiles.rules = [ "d /run/sshd 0755 root root -" ];
   };
   nodes.client =
     { nodes, ... }:
@@ -76,6 +78,9 @@ in
       with subtest("both jails watch"):
           jails = server.wait_until_succeeds("fail2ban-client status", timeout=60)
           assert "customer-journey" in jails and "sshd" in jails, jails
+          # The machine cannot shut out itself.
+          ignored = server.succeed("fail2ban-client get customer-journey ignoreip")
+          assert "127.0.0.0/8" in ignored and "::1" in ignored, ignored
 
       with subtest("a handful of refusals is counted and bans nobody"):
           codes = client.succeed(refused(20)).split()
