@@ -116,7 +116,7 @@ class Plain:
 class Edge(Plain):
     """An nginx with the shipped text; every request comes from a client address of its own unless it says from which."""
 
-    # RFC 5737 and RFC 3849 keep these for examples.
+    # RFC 2544 keeps this network for measurements.
     addresses = (f"198.18.{high}.{low}" for high, low in itertools.product(range(256), range(1, 255)))
 
     def __init__(self, folder, upstream_port, **values):
