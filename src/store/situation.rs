@@ -87,7 +87,7 @@ pub async fn is_hypertable(connection: &mut PgConnection) -> Result<bool, StoreE
 }
 
 /// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
-async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
     let step = "store.situation.extension";
     let available: bool = sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb')
@@ -108,15 +108,21 @@ async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Waits until nobody else prepares the database, and keeps others out until this session ends or gives it up.
+pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
+        .execute(connection)
+        .await
+        .map_err(StoreError::during("store.situation.lock"))?;
+    Ok(())
+}
+
 /// Brings the database into the form its situation allows, with the policies of the configuration.
 ///
 /// Safe to call at every start: what is as it should be stays untouched. Serialised by an advisory lock.
 pub async fn prepare(connection: &mut PgConnection, retention: &Retention) -> Result<Situation, StoreError> {
     let step = "store.situation.prepare";
-    sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::during(step))?;
+    lock(connection).await?;
     let result = prepare_locked(connection, retention).await;
     sqlx::query("SELECT pg_advisory_unlock(hashtext('customer-journey.situation'))")
         .execute(connection)
@@ -152,7 +158,11 @@ async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> 
     Ok(())
 }
 
-async fn make_hypertable(connection: &mut PgConnection, retention: &Retention) -> Result<(), StoreError> {
+/// Makes `events` a hypertable, moving rows that are there. Only to be called where TimescaleDB is installed.
+pub(crate) async fn make_hypertable(
+    connection: &mut PgConnection,
+    retention: &Retention,
+) -> Result<(), StoreError> {
     let step = "store.situation.hypertable";
     let days = retention.chunk_days;
     run(
@@ -172,17 +182,34 @@ const ROLLUP_COLUMNS: &str = "event_type, device_type, country, currency,
     count(*) AS events, sum(order_total) AS order_total,
     sum(page_load_time_ms)::bigint AS page_load_ms_sum, count(page_load_time_ms) AS page_load_count";
 
-async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let step = "store.situation.aggregate";
-    let exists: bool = sqlx::query_scalar(
+/// All columns of the roll-up.
+const ROLLUP_NAMES: &str = "hour, event_type, device_type, country, currency, events, order_total,
+    page_load_ms_sum, page_load_count";
+
+/// What the hourly roll-up is read through, in every situation.
+pub(crate) const ROLLUP: &str = "events_hourly";
+
+/// The table of the roll-up where the database keeps none by itself.
+pub(crate) const ROLLUP_ROWS: &str = "events_hourly_rows";
+
+/// Whether the roll-up is a continuous aggregate.
+pub(crate) async fn has_aggregate(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    if detect(connection).await? == Situation::Plain {
+        return Ok(false);
+    }
+    sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM timescaledb_information.continuous_aggregates
                         WHERE view_name = 'events_hourly' AND view_schema = current_schema())",
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await
-    .map_err(StoreError::during(step))?;
-    if exists {
-        return Ok(());
+    .map_err(StoreError::during("store.situation.has_aggregate"))
+}
+
+async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let step = "store.situation.aggregate";
+    if has_aggregate(connection).await? {
+        return adopt_rollup(connection).await;
     }
     run(connection, step, "DROP VIEW IF EXISTS events_hourly".into()).await?;
     // Alone in its message: a continuous aggregate cannot be made inside a transaction.
@@ -197,7 +224,60 @@ async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError>
         ),
     )
     .await?;
-    run(connection, step, "DELETE FROM rollup_dirty_hours".into()).await
+    adopt_rollup(connection).await
+}
+
+/// Moves the roll-up's rows into the continuous aggregate where its own differ: what is left of hours whose events
+/// retention has dropped. Without rows nothing is done.
+///
+/// They are written into the table behind the aggregate. Its policy does not compute them again, since it never
+/// looks at what is older than the events are kept for.
+async fn adopt_rollup(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let step = "store.situation.adopt_rollup";
+    let waiting: bool = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM events_hourly_rows)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(StoreError::during(step))?;
+    if !waiting {
+        return run(connection, step, "DELETE FROM rollup_dirty_hours".into()).await;
+    }
+    // First what the events say: it also moves the line up to which the aggregate is read from its table.
+    run(
+        connection,
+        step,
+        "CALL refresh_continuous_aggregate('events_hourly', NULL, now() - interval '1 hour')".into(),
+    )
+    .await?;
+    let table: String = sqlx::query_scalar(
+        "SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
+         FROM timescaledb_information.continuous_aggregates
+         WHERE view_name = 'events_hourly' AND view_schema = current_schema()",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(StoreError::during(step))?;
+    // The name of the table is quoted by the server; the rest is constant.
+    run(
+        connection,
+        step,
+        format!(
+            "BEGIN;
+             DELETE FROM events_hourly_rows r USING rollup_dirty_hours d WHERE d.hour = r.hour;
+             CREATE TEMPORARY TABLE adopted ON COMMIT DROP AS
+                 SELECT DISTINCT hour FROM (
+                     (SELECT {ROLLUP_NAMES} FROM events_hourly_rows EXCEPT SELECT {ROLLUP_NAMES} FROM events_hourly)
+                     UNION ALL
+                     (SELECT {ROLLUP_NAMES} FROM events_hourly WHERE hour IN (SELECT hour FROM events_hourly_rows)
+                      EXCEPT SELECT {ROLLUP_NAMES} FROM events_hourly_rows)) different;
+             DELETE FROM {table} WHERE hour IN (SELECT hour FROM adopted);
+             INSERT INTO {table} ({ROLLUP_NAMES})
+                 SELECT {ROLLUP_NAMES} FROM events_hourly_rows WHERE hour IN (SELECT hour FROM adopted);
+             DELETE FROM events_hourly_rows;
+             DELETE FROM rollup_dirty_hours;
+             COMMIT"
+        ),
+    )
+    .await
 }
 
 /// What a policy belongs to.
