@@ -40,13 +40,19 @@ async fn a_backup_is_made_listed_verified_and_restored_by_commands() {
     let site = Site::new().await;
     let config = write_config(&site);
     let app = App::start_with(site.config.clone(), Options::new(Clock::system())).await;
-    app.client.post_kept(&json!({ "events": [page_view("a", "device")] })).await;
+    app.client
+        .post_kept(&json!({ "events": [page_view("a", "device")] }))
+        .await;
     let mut connection = site.database.connect().await;
     drained(&mut connection, &site.config).await;
 
     let text = printed(&["backup"], &config).await;
-    assert!(text.contains("holds 1 events, 1 sessions and 1 customers"), "{text}");
-    let listed: Value = serde_json::from_str(&printed(&["backups", "list", "--json"], &config).await).expect("it is JSON");
+    assert!(
+        text.contains("holds 1 events, 1 sessions and 1 customers"),
+        "{text}"
+    );
+    let listed: Value =
+        serde_json::from_str(&printed(&["backups", "list", "--json"], &config).await).expect("it is JSON");
     assert_eq!(listed[0]["database"]["events"], 1);
     let name = listed[0]["name"].as_str().expect("it has a name").to_owned();
     let text = printed(&["backups", "verify", "--restore"], &config).await;
@@ -58,9 +64,19 @@ async fn a_backup_is_made_listed_verified_and_restored_by_commands() {
 
     let salt = site.folder.path().join("salt");
     let salt_file = salt.to_string_lossy();
-    let text = printed(&["restore", &name, "--replace", "--salt-file", &salt_file], &config).await;
-    assert!(text.contains("is restored: 1 events") && text.contains("holds the set's salt now"), "{text}");
-    assert_eq!(fs::read_to_string(&salt).expect("it is written").trim_end(), site.config.secrets.api_key_salt);
+    let text = printed(
+        &["restore", &name, "--replace", "--salt-file", &salt_file],
+        &config,
+    )
+    .await;
+    assert!(
+        text.contains("is restored: 1 events") && text.contains("holds the set's salt now"),
+        "{text}"
+    );
+    assert_eq!(
+        fs::read_to_string(&salt).expect("it is written").trim_end(),
+        site.config.secrets.api_key_salt
+    );
     site.drop().await;
 }
 
@@ -68,9 +84,9 @@ async fn a_backup_is_made_listed_verified_and_restored_by_commands() {
 async fn a_backup_that_fails_ends_with_1_and_the_last_success_stays_known() {
     let site = Site::new().await;
     let config = write_config(&site);
-    let mut options = Options::new(Clock::system());
-    options.metrics = None;
-    let service = Service::start(site.config.clone(), options).await.expect("the service starts");
+    let service = Service::start(site.config.clone(), Options::new(Clock::system()))
+        .await
+        .expect("the service starts");
     printed(&["backup"], &config).await;
     let mut connection = site.database.connect().await;
     let success = "SELECT extract(epoch FROM succeeded_at)::bigint FROM job_runs WHERE job = 'backup'";
@@ -82,8 +98,18 @@ async fn a_backup_that_fails_ends_with_1_and_the_last_success_stays_known() {
     let output = run(&["backup", "--directory", &below], &config).await;
     assert_eq!(output.status.code(), Some(1));
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(errors.contains("ERROR") && errors.contains("cannot be made"), "{errors}");
-    assert_eq!(number(&mut connection, "SELECT count(*) FROM job_runs WHERE job = 'backup' AND outcome = 'failed'").await, 1);
+    assert!(
+        errors.contains("ERROR") && errors.contains("cannot be made"),
+        "{errors}"
+    );
+    assert_eq!(
+        number(
+            &mut connection,
+            "SELECT count(*) FROM job_runs WHERE job = 'backup' AND outcome = 'failed'"
+        )
+        .await,
+        1
+    );
     assert_eq!(number(&mut connection, success).await, at);
     // A damaged set is loud, too.
     let set = customer_journey::backup::find(&site.directory(), None).expect("there is one");
@@ -113,9 +139,9 @@ async fn the_running_service_shows_when_a_backup_last_succeeded() {
     let page = format!("{}/metrics", service.address);
     eventually("the metric is there", async || {
         let text = reqwest::get(&page).await.ok()?.text().await.ok()?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("customer_journey_job_last_success_timestamp_seconds{job=\"backup\"} "))?;
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("customer_journey_job_last_success_timestamp_seconds{job=\"backup\"} ")
+        })?;
         assert!(line.parse::<f64>().is_ok_and(|at| at > 1.7e9), "{line}");
         let good = "customer_journey_job_last_failed{job=\"backup\"} 0";
         text.lines().any(|line| line == good).then_some(())

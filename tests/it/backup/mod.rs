@@ -24,18 +24,18 @@ use tempfile::TempDir;
 use crate::support::{Database, SALT, shared, unique};
 
 /// A database, a queue and a folder for sets.
-struct Site {
+pub struct Site {
     database: Database,
-    config: Config,
+    pub config: Config,
     folder: TempDir,
 }
 
 impl Site {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self::on(Database::create().await)
     }
 
-    fn on(database: Database) -> Self {
+    pub fn on(database: Database) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
         let mut config = Config::default();
         config.server.listen = "127.0.0.1:0".into();
@@ -54,7 +54,7 @@ impl Site {
         }
     }
 
-    fn directory(&self) -> PathBuf {
+    pub fn directory(&self) -> PathBuf {
         self.folder.path().join("sets")
     }
 
@@ -62,10 +62,17 @@ impl Site {
         let queue = service::open_queue(&self.config).await?;
         let mut connection = self.database.connect().await;
         let now = Clock::system().now();
-        backup::create(&self.config, &self.directory(), &mut connection, queue.as_deref(), now).await
+        backup::create(
+            &self.config,
+            &self.directory(),
+            &mut connection,
+            queue.as_deref(),
+            now,
+        )
+        .await
     }
 
-    async fn restore(&self, set: &Path, replace: bool) -> anyhow::Result<Restored> {
+    pub async fn restore(&self, set: &Path, replace: bool) -> anyhow::Result<Restored> {
         let order = Order {
             replace,
             salt_file: None,
@@ -73,7 +80,7 @@ impl Site {
         backup::restore(&self.config, &Set::open(set)?, &order, &Clock::system()).await
     }
 
-    async fn drop(self) {
+    pub async fn drop(self) {
         self.database.drop().await;
     }
 }
@@ -81,7 +88,10 @@ impl Site {
 /// A digest of the rows of each table, in whatever order they lie.
 async fn picture(connection: &mut PgConnection) -> BTreeMap<String, String> {
     let mut picture = BTreeMap::new();
-    for table in dump::list_tables(connection).await.expect("the tables can be listed") {
+    for table in dump::list_tables(connection)
+        .await
+        .expect("the tables can be listed")
+    {
         let digest = format!(
             "SELECT count(*) || ' ' || coalesce(md5(string_agg(to_jsonb(t)::text, chr(10) ORDER BY to_jsonb(t)::text)), '')
              FROM {} t",

@@ -19,7 +19,9 @@ async fn leave_waiting(site: &Site) -> (App, Vec<String>) {
     let app = App::start_with(config, Options::new(Clock::system())).await;
     let ids: Vec<String> = (0..10).map(|n| format!("waiting-{n}")).collect();
     for id in &ids {
-        app.client.post_kept(&json!({ "events": [page_view(id, "device")] })).await;
+        app.client
+            .post_kept(&json!({ "events": [page_view(id, "device")] }))
+            .await;
     }
     (app, ids)
 }
@@ -36,16 +38,18 @@ async fn waiting_entries_come_back_and_end_exactly_once() {
     assert_eq!((queue.entries, queue.events, queue.dead_letters), (10, 10, 0));
 
     // The new queue holds something already, and keeps it.
-    let (other, _) = {
-        let mut config = new.config.clone();
-        config.writer.workers = 0;
-        let app = App::start_with(config, Options::new(Clock::system())).await;
-        app.client.post_kept(&json!({ "events": [page_view("kept", "device")] })).await;
-        (app, ())
-    };
+    let mut config = new.config.clone();
+    config.writer.workers = 0;
+    let app = App::start_with(config, Options::new(Clock::system())).await;
+    app.client
+        .post_kept(&json!({ "events": [page_view("kept", "device")] }))
+        .await;
+    app.stop().await;
     ids.push("kept".into());
-    other.stop().await;
-    let restored = new.restore(&made.set.path, true).await.expect("it can be restored");
+    let restored = new
+        .restore(&made.set.path, true)
+        .await
+        .expect("it can be restored");
     assert_eq!((restored.entries, restored.dead_letters), (10, 0));
     let mut connection = new.database.connect().await;
     let audit = audit_of(&mut connection, &new.config).await;
@@ -68,7 +72,11 @@ async fn an_entry_that_is_in_the_queue_and_in_the_database_of_a_set_is_not_settl
     let (app, ids) = leave_waiting(&old).await;
     // As a writer that commits between the two parts of a backup, and acknowledges later.
     let queue = queue_of(&old.config).await;
-    let epoch = queue.epoch().await.expect("Redis answers").expect("it has entries");
+    let epoch = queue
+        .epoch()
+        .await
+        .expect("Redis answers")
+        .expect("it has entries");
     let parcels: Vec<Parcel> = queue
         .peek(EntryId::default(), 4)
         .await
@@ -79,14 +87,32 @@ async fn an_entry_that_is_in_the_queue_and_in_the_database_of_a_set_is_not_settl
             entry: Entry::decode(&one.version, &one.payload).expect("it can be read"),
         })
         .collect();
-    let settled = app.service.settler.settle(epoch, &parcels).await.expect("it is stored");
+    let settled = app
+        .service
+        .settler
+        .settle(epoch, &parcels)
+        .await
+        .expect("it is stored");
     assert_eq!(settled.stored, 4);
     let made = old.back_up().await.expect("a backup can be made");
     app.stop().await;
     assert_eq!(made.set.manifest.database.events, 4);
-    assert_eq!(made.set.manifest.queue.as_ref().map(|queue| (queue.entries, queue.ledger_difference)), Some((10, 0)));
+    assert_eq!(
+        made.set
+            .manifest
+            .queue
+            .as_ref()
+            .map(|queue| (queue.entries, queue.ledger_difference)),
+        Some((10, 0))
+    );
 
-    assert_eq!(new.restore(&made.set.path, false).await.expect("it can be restored").entries, 6);
+    assert_eq!(
+        new.restore(&made.set.path, false)
+            .await
+            .expect("it can be restored")
+            .entries,
+        6
+    );
     let mut connection = new.database.connect().await;
     let app = App::start_with(new.config.clone(), Options::new(Clock::system())).await;
     let audit = drained(&mut connection, &new.config).await;
@@ -103,14 +129,25 @@ async fn dead_letters_come_back_with_their_reasons_and_once() {
     let (old, new) = (Site::new().await, Site::new().await);
     let (app, _) = leave_waiting(&old).await;
     let queue = queue_of(&old.config).await;
-    let one = queue.peek(EntryId::default(), 1).await.expect("Redis answers").remove(0);
+    let one = queue
+        .peek(EntryId::default(), 1)
+        .await
+        .expect("Redis answers")
+        .remove(0);
     queue.bury(&one, "it is too heavy").await.expect("Redis takes it");
     let made = old.back_up().await.expect("a backup can be made");
     app.stop().await;
     for expected in [1, 0] {
-        let restored = new.restore(&made.set.path, true).await.expect("it can be restored");
+        let restored = new
+            .restore(&made.set.path, true)
+            .await
+            .expect("it can be restored");
         assert_eq!(restored.dead_letters, expected);
-        let letters = queue_of(&new.config).await.dead_letters(10).await.expect("Redis answers");
+        let letters = queue_of(&new.config)
+            .await
+            .dead_letters(10)
+            .await
+            .expect("Redis answers");
         assert_eq!(letters.len(), 1);
         assert_eq!(letters[0].reason, "it is too heavy");
         assert_eq!(letters[0].delivery.payload, one.payload);
@@ -126,7 +163,9 @@ async fn without_a_queue_the_waiting_entries_of_a_set_are_stored_at_once() {
     let made = old.back_up().await.expect("a backup can be made");
     app.stop().await;
     new.config.ingest.queue = QueueMode::Direct;
-    new.restore(&made.set.path, false).await.expect("it can be restored");
+    new.restore(&made.set.path, false)
+        .await
+        .expect("it can be restored");
     let mut connection = new.database.connect().await;
     let audit = audit_of(&mut connection, &new.config).await;
     assert!(audit.balances(), "{audit:?}");
@@ -142,14 +181,20 @@ async fn after_a_restore_over_the_same_queue_the_ledger_balances() {
     let site = Site::new().await;
     let app = App::start_with(site.config.clone(), Options::new(Clock::system())).await;
     let mut connection = site.database.connect().await;
-    app.client.post_kept(&json!({ "events": [page_view("before", "device")] })).await;
+    app.client
+        .post_kept(&json!({ "events": [page_view("before", "device")] }))
+        .await;
     drained(&mut connection, &site.config).await;
     let made = site.back_up().await.expect("a backup can be made");
-    app.client.post_kept(&json!({ "events": [page_view("after", "device")] })).await;
+    app.client
+        .post_kept(&json!({ "events": [page_view("after", "device")] }))
+        .await;
     drained(&mut connection, &site.config).await;
     app.stop().await;
     drop(connection);
-    site.restore(&made.set.path, true).await.expect("it can be restored");
+    site.restore(&made.set.path, true)
+        .await
+        .expect("it can be restored");
     let mut connection = site.database.connect().await;
     let audit = audit_of(&mut connection, &site.config).await;
     assert!(audit.balances(), "{audit:?}");

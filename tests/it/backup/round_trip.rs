@@ -7,8 +7,7 @@ use customer_journey::{
     ops::Clock,
     service::Options,
     store::{
-        MIGRATOR,
-        dump,
+        MIGRATOR, dump,
         keys::{KeyKind, NewKey, create_key},
         situation::Situation,
     },
@@ -69,32 +68,56 @@ async fn every_table_comes_back_as_it_was() {
     let manifest = &made.set.manifest;
     assert_eq!(manifest.database.events, 9);
     assert_eq!(manifest.storage, "plain");
-    assert_eq!(manifest.queue.as_ref().map(|queue| queue.ledger_difference), Some(0));
+    assert_eq!(
+        manifest.queue.as_ref().map(|queue| queue.ledger_difference),
+        Some(0)
+    );
 
-    let restored = new.restore(&made.set.path, false).await.expect("it can be restored");
+    let restored = new
+        .restore(&made.set.path, false)
+        .await
+        .expect("it can be restored");
     assert_eq!(restored.situation, Situation::Plain);
     assert!(!restored.salt_differs && !restored.salt_written);
     let mut after = new.database.connect().await;
     let (was, is) = (picture(&mut before).await, picture(&mut after).await);
     assert_eq!(without_rebooked(&is), without_rebooked(&was));
     let hourly = "SELECT count(*) + sum(events)::bigint FROM events_hourly";
-    assert_eq!(number(&mut after, hourly).await, number(&mut before, hourly).await);
+    assert_eq!(
+        number(&mut after, hourly).await,
+        number(&mut before, hourly).await
+    );
 
     let again = audit_of(&mut after, &new.config).await;
     assert!(again.balances(), "{again:?}");
     assert_eq!(
-        (again.total.received, again.total.stored, again.total.duplicate, again.total.rejected),
-        (audit.total.received, audit.total.stored, audit.total.duplicate, audit.total.rejected)
+        (
+            again.total.received,
+            again.total.stored,
+            again.total.duplicate,
+            again.total.rejected
+        ),
+        (
+            audit.total.received,
+            audit.total.stored,
+            audit.total.duplicate,
+            audit.total.rejected
+        )
     );
     // The sequences go on where they were.
     let key = NewKey::checked(KeyKind::Write, "new", &[], &[], None).expect("the key is sound");
     create_key(&mut after, &Hasher::new(SALT), &key, Clock::system().now())
         .await
         .expect("a key can be made");
-    assert_eq!(number(&mut after, "SELECT max(id)::bigint FROM api_keys").await, 3);
+    assert_eq!(
+        number(&mut after, "SELECT max(id)::bigint FROM api_keys").await,
+        3
+    );
     // And the service with them.
     let app = App::start_with(new.config.clone(), Options::new(Clock::system())).await;
-    app.client.post_kept(&json!({ "events": [page_view("event-1", "device-1"), page_view("new", "device-1")] })).await;
+    app.client
+        .post_kept(&json!({ "events": [page_view("event-1", "device-1"), page_view("new", "device-1")] }))
+        .await;
     let audit = drained(&mut after, &new.config).await;
     assert_eq!((audit.total.stored, audit.total.duplicate), (10, 2));
     app.stop().await;
@@ -119,7 +142,9 @@ async fn a_set_of_an_older_release_is_restored_and_migrated() {
     .await;
     let made = old.back_up().await.expect("a backup can be made");
     assert_eq!(made.set.manifest.migration, 7);
-    new.restore(&made.set.path, false).await.expect("it can be restored");
+    new.restore(&made.set.path, false)
+        .await
+        .expect("it can be restored");
     let mut after = new.database.connect().await;
     assert_eq!(
         dump::migration_of(&mut after).await.expect("it is migrated"),
@@ -129,7 +154,11 @@ async fn a_set_of_an_older_release_is_restored_and_migrated() {
     assert_eq!(stones.len(), 1);
     assert_eq!(stones[0].until, stones[0].erased_at);
     assert_eq!(
-        number(&mut after, "SELECT count(*) FROM devices WHERE break_times = '{}'").await,
+        number(
+            &mut after,
+            "SELECT count(*) FROM devices WHERE break_times = '{}'"
+        )
+        .await,
         1
     );
     drop((before, after));
@@ -153,7 +182,10 @@ async fn a_rehearsal_leaves_no_database_behind_whether_it_succeeds_or_fails() {
     let error = customer_journey::backup::rehearse(&site.config, &wrong, now)
         .await
         .expect_err("there are fewer rows");
-    assert!(error.to_string().contains("events: 9 rows instead of 10"), "{error}");
+    assert!(
+        error.to_string().contains("events: 9 rows instead of 10"),
+        "{error}"
+    );
     let scratch = "SELECT count(*) FROM pg_database WHERE datname LIKE split_part(current_database(), '_verify_', 1) || '_verify_%'";
     assert_eq!(number(&mut connection, scratch).await, 0);
     drop(connection);
