@@ -134,3 +134,84 @@ pub(super) async fn compare(connection: &mut PgConnection, set: &Set) -> anyhow:
     }
     Ok(different)
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        backup::{DatabaseCounts, Manifest},
+        ingest::testing::{self, event, settle},
+        store::{dump::newest_migration, events::Load, situation::Situation},
+    };
+
+    /// A set without tables: that server takes no `COPY` from its clients.
+    fn empty_set() -> Set {
+        let manifest = Manifest {
+            format: 1,
+            release: "0".into(),
+            created_at: testing::now(),
+            migration: newest_migration(),
+            storage: "plain".into(),
+            database: DatabaseCounts::default(),
+            queue: None,
+            sequences: [("api_keys_id_seq".to_owned(), 41)].into(),
+            files: Vec::new(),
+        };
+        Set {
+            path: "/nowhere".into(),
+            manifest,
+        }
+    }
+
+    #[tokio::test]
+    async fn on_timescaledb_community_a_set_takes_the_place_of_everything() {
+        let url = std::env::var("TIMESCALEDB_URL").expect("scripts/test.sh sets TIMESCALEDB_URL");
+        let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with(options.database(&format!("once_{}", Uuid::now_v7().simple())));
+        MIGRATOR.run(&pool).await.unwrap();
+        let mut settler = testing::settler_on(pool.clone()).await;
+        settler.load = Load::Insert;
+        settle(
+            &settler,
+            vec![event("d", 0, "page_view"), event("d", 60 * 24 * 9, "click")],
+        )
+        .await;
+        let mut connection = pool.acquire().await.unwrap();
+        sqlx::raw_sql(
+            "CALL refresh_continuous_aggregate('events_hourly', NULL, NULL);
+             SELECT compress_chunk(c) FROM show_chunks('events') c LIMIT 1",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
+
+        let retention = Retention::default();
+        load(&mut connection, &empty_set(), &retention).await.unwrap();
+        assert!(situation::is_hypertable(&mut connection).await.unwrap());
+        let situation = situation::prepare(&mut connection, &retention).await.unwrap();
+        assert_eq!(situation, Situation::TimescaleCommunity);
+        for (sql, expected) in [
+            ("SELECT count(*) FROM events", 0),
+            ("SELECT count(*) FROM events_hourly", 0),
+            ("SELECT nextval('api_keys_id_seq')", 42),
+            (
+                "SELECT count(*) FROM timescaledb_information.jobs WHERE proc_name LIKE 'policy%' AND job_id > 999",
+                4,
+            ),
+        ] {
+            let found: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await.unwrap();
+            assert_eq!(found, expected, "{sql}");
+        }
+        drop(connection);
+        settle(&settler, vec![event("d", 1, "page_view")]).await;
+        let found: i64 = sqlx::query_scalar("SELECT sum(events)::bigint FROM events_hourly")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert_eq!(found, 1);
+    }
+}

@@ -69,12 +69,16 @@ impl Line {
         }
     }
 
+    fn id(&self) -> EntryId {
+        EntryId {
+            entry_ms: self.entry_ms,
+            entry_seq: self.entry_seq,
+        }
+    }
+
     fn delivery(&self) -> anyhow::Result<Delivery> {
         Ok(Delivery {
-            id: EntryId {
-                entry_ms: self.entry_ms,
-                entry_seq: self.entry_seq,
-            },
+            id: self.id(),
             version: self.version.clone(),
             received: self.received,
             payload: STANDARD.decode(&self.payload)?,
@@ -145,7 +149,7 @@ pub(super) struct PutBack {
     pub unreadable: u64,
 }
 
-/// Calls `act` for each line of a set's queue.
+/// Reads a set's queue line by line.
 fn lines(set: &Set) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Line>> + use<>> {
     let reader = match set.manifest.file(FILE) {
         Some(_) => Some(BufReader::new(set.unpack(FILE)?)),
@@ -168,7 +172,7 @@ pub(super) async fn settled_among(
     for line in lines(set)? {
         let line = line?;
         if line.kind == Kind::Entry {
-            ids.push(line.delivery()?.id);
+            ids.push(line.id());
         }
     }
     let settled = ledger::settled_among(connection, epoch, &ids).await?;

@@ -1,5 +1,7 @@
 //! A restore that nobody notices: into a database that is dropped again.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -7,8 +9,12 @@ use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConne
 use super::{database, set::Set};
 use crate::{
     config::Config,
-    store::{MIGRATOR, dump},
+    store::{MIGRATOR, StoreError, dump},
 };
+
+/// How often a database is tried to be dropped, and the pause in between.
+const DROP_ATTEMPTS: u32 = 10;
+const DROP_PAUSE: Duration = Duration::from_secs(1);
 
 /// Loads a set into a database of its own beside that of the configuration, counts its rows, and drops it again.
 ///
@@ -23,6 +29,8 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
         .url
         .parse()
         .context("database.url cannot be read")?;
+    // To make and drop a database takes seconds, about which there is nothing to say.
+    let options = options.disable_statement_logging();
     let mut connection = PgConnection::connect_with(&options)
         .await
         .context("the database cannot be reached: is it running, and is database.url right?")?;
@@ -33,13 +41,24 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
             format!("the database {name} for the rehearsal cannot be made: give the service's role CREATEDB")
         })?;
     let rehearsed = load_and_count(config, set, &options.clone().database(&name)).await;
-    let dropped = dump::drop_database(&mut connection, &name).await;
+    let dropped = drop_patiently(&mut connection, &name).await;
     rehearsed?;
     dropped.with_context(|| {
         format!("the database {name} of the rehearsal cannot be dropped: drop it by hand")
     })?;
     connection.close().await?;
     Ok(())
+}
+
+/// TimescaleDB's scheduler may have entered the database, and takes a moment to be sent away.
+async fn drop_patiently(connection: &mut PgConnection, name: &str) -> Result<(), StoreError> {
+    for _ in 1..DROP_ATTEMPTS {
+        if dump::drop_database(connection, name).await.is_ok() {
+            return Ok(());
+        }
+        tokio::time::sleep(DROP_PAUSE).await;
+    }
+    dump::drop_database(connection, name).await
 }
 
 async fn load_and_count(config: &Config, set: &Set, options: &PgConnectOptions) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use serde_json::json;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::{
@@ -27,7 +28,7 @@ use crate::{
     store::{
         self, MIGRATOR,
         dump::{self, Content},
-        erasure::Tombstone,
+        erasure::{self, Tombstone},
         ledger,
         situation::{self, Situation},
     },
@@ -105,7 +106,7 @@ pub async fn restore(config: &Config, set: &Set, order: &Order, clock: &Clock) -
         .context("the set is loaded, but its database cannot be migrated")?;
     let situation = situation::prepare(&mut connection, &config.retention).await?;
     let settled = queue::settled_among(&mut connection, set).await?;
-    fold_ledger(&mut connection, set).await?;
+    book(&mut connection, set, clock).await?;
     dump::analyze(&mut connection).await?;
 
     let restored = follow_up(config, set, &salt, kept, situation, queue, &settled, clock).await?;
@@ -130,6 +131,7 @@ async fn connect(config: &Config) -> anyhow::Result<PgConnection> {
         .context("database.url cannot be read")?;
     options
         .application_name("customer-journey-restore")
+        .disable_statement_logging()
         .options([("timezone", "UTC"), ("jit", "off")])
         .connect()
         .await
@@ -170,13 +172,18 @@ async fn must_be_free(connection: &mut PgConnection, replace: bool) -> anyhow::R
     }
 }
 
-async fn fold_ledger(connection: &mut PgConnection, set: &Set) -> anyhow::Result<()> {
-    let Some(state) = &set.manifest.queue else {
-        return Ok(());
-    };
-    let Some(epoch) = state.epoch else { return Ok(()) };
+/// Notes the restore, and that the set's queue is no more.
+async fn book(connection: &mut PgConnection, set: &Set, clock: &Clock) -> anyhow::Result<()> {
+    let manifest = &set.manifest;
     let mut transaction = connection.begin().await?;
-    ledger::fold_epoch(&mut transaction, epoch, state.ledger_difference).await?;
+    if let Some(state) = &manifest.queue
+        && let Some(epoch) = state.epoch
+    {
+        ledger::fold_epoch(&mut transaction, epoch, state.ledger_difference).await?;
+    }
+    let details =
+        json!({ "set": set.name(), "created_at": manifest.created_at, "release": manifest.release });
+    erasure::append_audit(&mut transaction, clock.now(), ACTOR, "restore", &details).await?;
     Ok(transaction.commit().await?)
 }
 

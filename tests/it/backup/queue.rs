@@ -203,3 +203,26 @@ async fn after_a_restore_over_the_same_queue_the_ledger_balances() {
     drop(connection);
     site.drop().await;
 }
+
+/// A restore must not hide what was wrong before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_ledger_missed_before_the_backup_it_misses_after_the_restore() {
+    let (old, new) = (Site::new().await, Site::new().await);
+    let (app, _) = leave_waiting(&old).await;
+    let mut keys = QueueKeys::of(&old.config).await;
+    let _: i64 = redis::cmd("HINCRBY")
+        .arg(&[&keys.counters, "received", "3"])
+        .query_async(&mut keys.connection)
+        .await
+        .expect("Redis counts");
+    let made = old.back_up().await.expect("a backup can be made");
+    app.stop().await;
+    new.restore(&made.set.path, false)
+        .await
+        .expect("it can be restored");
+    let mut connection = new.database.connect().await;
+    assert_eq!(audit_of(&mut connection, &new.config).await.difference, 3);
+    drop(connection);
+    old.drop().await;
+    new.drop().await;
+}

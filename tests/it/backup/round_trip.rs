@@ -18,8 +18,9 @@ use sqlx::PgConnection;
 use super::{Site, number, picture, run};
 use crate::support::{App, SALT, audit_of, drained, page_view};
 
-/// Tables that a restore changes on purpose: what came through the old queue counts as committed directly.
-const REBOOKED: [&str; 3] = ["ingest_ledger", "queue_entries", "queue_epochs"];
+/// Tables that a restore changes on purpose: what came through the old queue counts as committed directly, and the
+/// restore itself is noted.
+const REBOOKED: [&str; 4] = ["audit_log", "ingest_ledger", "queue_entries", "queue_epochs"];
 
 /// Events of every outcome, through the queue and without one, and rows that only age leaves.
 async fn fill(site: &Site) -> PgConnection {
@@ -88,6 +89,8 @@ async fn every_table_comes_back_as_it_was() {
         number(&mut before, hourly).await
     );
 
+    let noted = "SELECT count(*) FROM audit_log WHERE action IN ('export', 'restore')";
+    assert_eq!(number(&mut after, noted).await, 2);
     let again = audit_of(&mut after, &new.config).await;
     assert!(again.balances(), "{again:?}");
     assert_eq!(
