@@ -28,6 +28,7 @@ pub use check::check;
 pub use create::{Made, create};
 pub use job::{BACKUP, VERIFY, run_backup, run_verification};
 pub use manifest::{DatabaseCounts, FileEntry, Manifest, QueueState};
+pub use queue::PutBack;
 pub use rehearse::rehearse;
 pub use restore::{Order, Restored, restore};
 pub use set::{Set, find, list};

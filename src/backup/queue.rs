@@ -142,7 +142,8 @@ async fn dead_letters(queue: &Queue) -> anyhow::Result<Vec<DeadLetter>> {
 
 /// What a restore put back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct PutBack {
+pub struct PutBack {
+    /// Entries that wait again, or were settled at once where there is no queue.
     pub entries: u64,
     pub dead_letters: u64,
     /// Without a queue, payloads that no release can read have nowhere to go.

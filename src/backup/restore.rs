@@ -5,25 +5,29 @@ use std::{
     io::Write as _,
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use serde_json::json;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection, migrate::Migrate as _, postgres::PgConnectOptions,
+};
 
 use super::{
     check::check,
     create::{SALT, TOMBSTONES},
-    database, queue,
+    database,
+    queue::{self, PutBack},
     set::Set,
 };
 use crate::{
     config::Config,
     event::Hasher,
-    ingest::queue::Queue,
+    ingest::{queue::Queue, settle::Settler},
     ops::{Clock, jobs::try_lead},
-    rights::Replay,
+    rights::RightsError,
     service::{self, Options},
     store::{
         self, MIGRATOR,
@@ -53,11 +57,7 @@ pub struct Order {
 #[derive(Clone, Debug)]
 pub struct Restored {
     pub situation: Situation,
-    /// Entries that wait in the queue again, or were settled where there is no queue.
-    pub entries: u64,
-    pub dead_letters: u64,
-    /// Lines of the set's queue that have no place where there is no queue.
-    pub unreadable: u64,
+    pub queue: PutBack,
     pub tombstones: u64,
     /// Rows that the tombstones erased again.
     pub erased_rows: u64,
@@ -65,6 +65,19 @@ pub struct Restored {
     pub salt_written: bool,
     /// Whether the configuration has another salt than the set.
     pub salt_differs: bool,
+}
+
+impl Restored {
+    fn nothing(situation: Situation) -> Self {
+        Self {
+            situation,
+            queue: PutBack::default(),
+            tombstones: 0,
+            erased_rows: 0,
+            salt_written: false,
+            salt_differs: false,
+        }
+    }
 }
 
 /// Checks a set and loads it in place of what the database of the configuration holds.
@@ -94,9 +107,11 @@ pub async fn restore(config: &Config, set: &Set, order: &Order, clock: &Clock) -
     let mut connection = connect(config).await?;
     must_be_alone(&mut connection).await?;
     let kept = must_be_free(&mut connection, order.replace).await?;
-    // A service that starts meanwhile waits for this.
+    // A service that starts meanwhile waits for these, the first thing before it migrates.
+    connection.lock().await?;
     situation::lock(&mut connection).await?;
 
+    tracing::info!("loading {}", set.path.display());
     database::load(&mut connection, set, &config.retention)
         .await
         .context("nothing was restored, and the database is as it was")?;
@@ -109,17 +124,29 @@ pub async fn restore(config: &Config, set: &Set, order: &Order, clock: &Clock) -
     book(&mut connection, set, clock).await?;
     dump::analyze(&mut connection).await?;
 
-    let restored = follow_up(config, set, &salt, kept, situation, queue, &settled, clock).await?;
     connection.close().await?;
-    let salt_written = match &order.salt_file {
-        Some(file) => write_salt(file, &salt).context("the set is restored, but its salt is not written")?,
-        None => false,
-    };
-    Ok(Restored {
-        salt_written,
-        salt_differs: salt != config.secrets.api_key_salt,
-        ..restored
-    })
+
+    tracing::info!(
+        "the set is loaded; erasing again whom tombstones name, and giving the queue its entries back"
+    );
+    let pool = store::connect(&config.database)?;
+    let mut settler = service::settler(config, pool, situation, &Options::new(clock.clone()));
+    settler.hasher = Hasher::new(&salt);
+    let mut restored = Restored::nothing(situation);
+    restored.salt_differs = salt != config.secrets.api_key_salt;
+    let stones = [kept, tombstones_of(set)?].concat();
+    erase_again(config, &settler, queue.clone(), &salt, &stones, &mut restored)
+        .await
+        .context("the set is loaded, but people who were erased may be in it again: run `person replay-tombstones` before the service starts")?;
+    restored.queue = queue::put_back(set, &settled, queue.as_deref(), &settler)
+        .await
+        .context("the database is restored, but not all of the queue: restore again with --replace")?;
+    settler.pool.close().await;
+    if let Some(file) = &order.salt_file {
+        restored.salt_written =
+            write_salt(file, &salt).context("the set is restored, but its salt is not written")?;
+    }
+    Ok(restored)
 }
 
 /// Not under the service's own name, by which others are recognised.
@@ -187,59 +214,32 @@ async fn book(connection: &mut PgConnection, set: &Set, clock: &Clock) -> anyhow
     Ok(transaction.commit().await?)
 }
 
-/// Erases again whom tombstones name, and gives the queue its entries back.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one caller, which has gathered all of it"
-)]
-async fn follow_up(
+/// Erases again whom these tombstones name.
+///
+/// Those that were made under another salt than the set's are recognised under that one only.
+async fn erase_again(
     config: &Config,
-    set: &Set,
+    settler: &Settler,
+    queue: Option<Arc<Queue>>,
     salt: &str,
-    kept: Vec<Tombstone>,
-    situation: Situation,
-    queue: Option<std::sync::Arc<Queue>>,
-    settled: &std::collections::HashSet<ledger::EntryId>,
-    clock: &Clock,
-) -> anyhow::Result<Restored> {
-    let pool = store::connect(&config.database)?;
-    let mut settler = service::settler(config, pool, situation, &Options::new(clock.clone()));
-    settler.hasher = Hasher::new(salt);
-    let mut stones = kept;
-    stones.extend(tombstones_of(set)?);
-    // Tombstones that were made under another salt are recognised under that one only.
+    stones: &[Tombstone],
+    restored: &mut Restored,
+) -> Result<(), RightsError> {
+    if stones.is_empty() {
+        return Ok(());
+    }
     let mut salts = vec![salt];
-    if config.secrets.api_key_salt != salt {
+    if restored.salt_differs {
         salts.push(&config.secrets.api_key_salt);
     }
-    let mut replayed = Replay::default();
-    let mut erased_rows = 0;
-    if stones.is_empty() {
-        salts.clear();
-    }
     for salt in salts {
-        let mut rights = service::rights(config, &settler, queue.clone());
+        let mut rights = service::rights(config, settler, queue.clone());
         rights.hasher = Hasher::new(salt);
-        replayed = rights
-            .replay_tombstones(&stones, ACTOR)
-            .await
-            .context("the set is loaded, but people who were erased may be in it again: run `person replay-tombstones` before the service starts")?;
-        erased_rows += replayed.rows.total();
+        let replay = rights.replay_tombstones(stones, ACTOR).await?;
+        restored.tombstones = replay.tombstones;
+        restored.erased_rows += replay.rows.total();
     }
-    let put_back = queue::put_back(set, settled, queue.as_deref(), &settler)
-        .await
-        .context("the database is restored, but not all of the queue: restore again with --replace")?;
-    settler.pool.close().await;
-    Ok(Restored {
-        situation,
-        entries: put_back.entries,
-        dead_letters: put_back.dead_letters,
-        unreadable: put_back.unreadable,
-        tombstones: replayed.tombstones,
-        erased_rows,
-        salt_written: false,
-        salt_differs: false,
-    })
+    Ok(())
 }
 
 fn tombstones_of(set: &Set) -> anyhow::Result<Vec<Tombstone>> {

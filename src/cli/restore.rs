@@ -55,12 +55,12 @@ fn tell(set: &Set, restored: &Restored, order: &Order) -> String {
     )];
     lines.push(format!(
         "{} queue entries and {} dead letters are back",
-        restored.entries, restored.dead_letters
+        restored.queue.entries, restored.queue.dead_letters
     ));
-    if restored.unreadable > 0 {
+    if restored.queue.unreadable > 0 {
         lines.push(format!(
             "{} lines of the set's queue have no place without a queue, and stay in the set",
-            restored.unreadable
+            restored.queue.unreadable
         ));
     }
     lines.push(format!(

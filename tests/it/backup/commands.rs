@@ -150,3 +150,17 @@ async fn the_running_service_shows_when_a_backup_last_succeeded() {
     drop(service);
     site.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_set_is_verified_where_its_database_cannot_be_reached() {
+    let mut site = Site::new().await;
+    printed(&["migrate"], &write_config(&site)).await;
+    let made = site.back_up().await.expect("a backup can be made");
+    site.config.database.url = format!("postgres://nobody@127.0.0.1:{}/none", crate::support::free_port());
+    let config = write_config(&site);
+    let text = printed(&["backups", "verify", &made.set.name()], &config).await;
+    assert!(text.contains("is whole"), "{text}");
+    let output = run(&["backups", "verify", "--restore"], &config).await;
+    assert_eq!(output.status.code(), Some(1));
+    site.drop().await;
+}

@@ -50,7 +50,7 @@ async fn waiting_entries_come_back_and_end_exactly_once() {
         .restore(&made.set.path, true)
         .await
         .expect("it can be restored");
-    assert_eq!((restored.entries, restored.dead_letters), (10, 0));
+    assert_eq!((restored.queue.entries, restored.queue.dead_letters), (10, 0));
     let mut connection = new.database.connect().await;
     let audit = audit_of(&mut connection, &new.config).await;
     assert!(audit.balances(), "{audit:?}");
@@ -110,6 +110,7 @@ async fn an_entry_that_is_in_the_queue_and_in_the_database_of_a_set_is_not_settl
         new.restore(&made.set.path, false)
             .await
             .expect("it can be restored")
+            .queue
             .entries,
         6
     );
@@ -142,7 +143,7 @@ async fn dead_letters_come_back_with_their_reasons_and_once() {
             .restore(&made.set.path, true)
             .await
             .expect("it can be restored");
-        assert_eq!(restored.dead_letters, expected);
+        assert_eq!(restored.queue.dead_letters, expected);
         let letters = queue_of(&new.config)
             .await
             .dead_letters(10)
