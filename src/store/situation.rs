@@ -94,9 +94,12 @@ pub async fn is_hypertable(connection: &mut PgConnection) -> Result<bool, StoreE
 /// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
 pub(crate) async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
     let step = "store.situation.extension";
+    // Without its library preloaded, making the extension ends the session. Only a superuser may look at the list
+    // of such libraries; that this one's own settings are there anyone may see.
     let available: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb')
-            AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'",
+        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions
+                        WHERE name = 'timescaledb' AND installed_version IS NULL)
+            AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL",
     )
     .fetch_one(&mut *connection)
     .await

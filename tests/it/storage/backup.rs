@@ -6,6 +6,8 @@ use customer_journey::{
     store::{events::Load, situation, situation::Situation},
 };
 
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
 use super::{
     community::database_name,
     plain::apache_database,
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::{
     backup::Site,
-    support::{Database, shared, url_of},
+    support::{Database, shared, unique, url_of},
 };
 
 /// The whole roll-up as text.
@@ -152,6 +154,46 @@ async fn a_set_of_plain_postgresql_comes_back_into_timescaledb_apache_also_over_
     store.settler.pool.close().await;
     old.drop().await;
     new.drop().await;
+}
+
+/// As a service has it: a role that owns its database and may make others, and nothing else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_ordinary_role_backs_up_restores_and_rehearses() {
+    let servers = [
+        std::env::var("TIMESCALEDB_APACHE_URL").ok(),
+        Some(shared("DATABASE_URL")),
+    ];
+    for server in servers.into_iter().flatten() {
+        let role = unique("role");
+        let mut superuser = PgConnection::connect(&server).await.expect("PostgreSQL answers");
+        let make = format!("CREATE ROLE {role} LOGIN CREATEDB");
+        superuser
+            .execute(AssertSqlSafe(make))
+            .await
+            .expect("a role can be made");
+        let mut url = url::Url::parse(&server).expect("it is a URL");
+        url.set_username(&role).expect("it has a host");
+        let site = Site::on(Database::create_on(url.as_str()).await);
+        let store = Store::open(&site.config.database.url, 4, Load::Copy).await;
+        age(&store).await;
+        let rollup = store.texts(ROLLUP).await;
+        let set = back_up(&store, &site).await;
+        store.settler.pool.close().await;
+        site.restore(&set.path, true).await.expect("it can be restored");
+        backup::rehearse(&site.config, &set, store.now())
+            .await
+            .expect("it can be rehearsed");
+        let store = Store::open(&site.config.database.url, 4, Load::Copy).await;
+        assert_eq!(store.settler.situation.as_str(), set.manifest.storage);
+        assert_eq!(store.texts(ROLLUP).await, rollup);
+        store.settler.pool.close().await;
+        site.drop().await;
+        let drop = format!("DROP ROLE {role}");
+        superuser
+            .execute(AssertSqlSafe(drop))
+            .await
+            .expect("the role can be dropped");
+    }
 }
 
 /// What a restore into the community edition ends with, and what a plain database that gets it later goes through.
