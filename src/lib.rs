@@ -13,8 +13,8 @@
 //!
 //! People read the result back through [`http`]. [`rights`] gives a person everything about them, or takes
 //! it away. [`transfer`] brings logs of other systems in and data out. [`ops`] keeps the process running,
-//! [`service`] wires all of it, [`doctor`] looks at everything from outside, [`demo`] shows it, and
-//! [`bench`] measures it.
+//! [`service`] wires all of it. [`backup`] keeps a second copy of everything and makes it the first again.
+//! [`doctor`] looks at everything from outside, [`demo`] shows it, and [`bench`] measures it.
 //!
 //! The order of the modules below is the way of the data. A module knows what stands below it in
 //! `http → ingest → session, store → event`, never above.
@@ -33,6 +33,8 @@ pub mod http;
 
 pub mod ops;
 pub mod service;
+
+pub mod backup;
 
 pub mod bench;
 pub mod demo;

@@ -3,6 +3,8 @@
 //! A new command is a module with `Arguments` and `run`, a variant of [`Command`] and a line in
 //! [`Command::run`].
 
+mod backup;
+mod backups;
 mod bench;
 mod config;
 mod demo;
@@ -15,7 +17,9 @@ mod openapi;
 mod person;
 mod queue;
 mod rebuild;
+mod restore;
 mod serve;
+mod shell;
 
 use std::{
     io::{self, Write},
@@ -32,7 +36,7 @@ use customer_journey::{
 /// Shows how people move through a web site, where they leave, and why.
 #[derive(Parser)]
 #[command(name = "customer-journey", version, arg_required_else_help = true)]
-struct Cli {
+pub(crate) struct Cli {
     /// Configuration file (TOML) [default: /etc/customer-journey/config.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = FILE_VARIABLE)]
     config: Option<PathBuf>,
@@ -42,6 +46,12 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write everything into a backup set, and remove old sets
+    Backup(backup::Arguments),
+    /// List and verify backup sets
+    Backups(backups::Arguments),
+    /// Print what a shell needs to complete commands
+    Completions(shell::CompletionsArguments),
     /// Check, show or explain the configuration
     Config(config::Arguments),
     /// Run a demo with data, PostgreSQL and Redis of its own
@@ -50,6 +60,8 @@ enum Command {
     Export(export::Arguments),
     /// Read event logs of other systems, or exports of this one
     Import(import::Arguments),
+    /// Write a manual page for each command
+    Manual(shell::ManualArguments),
     /// Create, list, rotate and revoke API keys
     Keys(keys::KeysArguments),
     /// Print the description of the API, as the service serves it at /openapi.json
@@ -58,6 +70,8 @@ enum Command {
     Person(person::PersonArguments),
     /// Derive sessions again from their events
     Rebuild(rebuild::RebuildArguments),
+    /// Put a backup set in the place of what the database holds
+    Restore(restore::Arguments),
     /// Run the service
     Serve,
     /// Measure ingest on this machine, in a database of its own
@@ -73,6 +87,11 @@ enum Command {
 impl Command {
     fn run(self, config_path: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         match self {
+            Self::Backup(arguments) => backup::run(arguments, load(config_path.as_deref())?),
+            Self::Backups(arguments) => backups::run(arguments, config_path.as_deref()),
+            Self::Completions(arguments) => shell::complete(&arguments),
+            Self::Manual(arguments) => shell::write_manual(&arguments),
+            Self::Restore(arguments) => restore::run(arguments, load(config_path.as_deref())?),
             Self::Config(arguments) => config::run(arguments, config_path),
             Self::Demo(arguments) => demo::run(arguments),
             Self::Export(arguments) => {
@@ -129,6 +148,21 @@ pub fn run() -> ExitCode {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let error = error.downcast_ref::<io::Error>();
     error.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Ends a command that runs unattended: says what it did, or logs at `error` what went wrong and fails.
+fn conclude(result: anyhow::Result<String>) -> anyhow::Result<ExitCode> {
+    match result {
+        Ok(done) => {
+            writeln!(io::stdout(), "{done}.")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            let text = sentence(&error);
+            tracing::error!("{}", text.strip_prefix("error: ").unwrap_or(&text));
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Writes an error and its causes as one sentence, leaving out a cause that the text before it already tells.

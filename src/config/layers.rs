@@ -80,6 +80,7 @@ pub const BUNDLE_NAMES: &[BundleName] = &[
     ),
     BundleName::new("MAX_EVENT_BATCH_SIZE", "ingest.batch_events_max", str::to_owned),
     BundleName::new("EVENTS_RETENTION_DAYS", "retention.events_days", str::to_owned),
+    BundleName::new("BACKUP_RETENTION_DAYS", "backup.retention_days", str::to_owned),
     BundleName::new("LOG_LEVEL", "telemetry.log_filter", log_level),
 ];
 

@@ -12,7 +12,7 @@ use figment::{
 };
 
 use super::{
-    Config,
+    Config, SECTIONS,
     error::{ConfigError, Problem},
     find_key, keys,
     layers::{Layer, environment_layers, file_layer},
@@ -214,6 +214,27 @@ fn secret_layer(source: &SecretSource, path: &Path, origin: &str) -> Result<Laye
     let key = find_key(source.target).expect("a secret has a key");
     layer.set(key, Value::from(secret));
     Ok(layer)
+}
+
+impl Config {
+    /// Returns every setting as a TOML file, without secrets: an address with a password is a comment.
+    pub fn to_toml(&self) -> String {
+        let values = Value::serialize(self).expect("settings are plain values");
+        let mut text = String::from("# The settings in force, without secrets.\n");
+        for section in SECTIONS {
+            text += &format!("\n[{}]\n", section.name);
+            for key in section.keys {
+                let Some(value) = values.find_ref(key.path).map(toml_text) else {
+                    continue;
+                };
+                let name = key.path.rsplit('.').next().unwrap_or(key.path);
+                let shown = mask(key.path, &value);
+                let comment = if shown == value { "" } else { "# " };
+                text += &format!("{comment}{name} = {shown}\n");
+            }
+        }
+        text
+    }
 }
 
 /// Writes a value as TOML does. JSON's escapes of texts are TOML's too.

@@ -11,6 +11,7 @@
 //!
 //! Unknown keys are refused by name, wrong types by key and layer, and all problems are reported at once.
 
+mod backup;
 mod error;
 mod ingest;
 mod keys;
@@ -31,6 +32,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use backup::Backup;
 pub use error::{ConfigError, Problem};
 pub use ingest::{Ingest, QueueMode, Writer};
 pub use keys::{Key, Kind, Section};
@@ -59,6 +61,7 @@ pub struct Config {
     pub retention: Retention,
     pub site: Site,
     pub jobs: Jobs,
+    pub backup: Backup,
     pub telemetry: Telemetry,
     pub secrets: Secrets,
 }
@@ -75,6 +78,7 @@ pub const SECTIONS: &[Section] = &[
     Retention::SECTION,
     Site::SECTION,
     Jobs::SECTION,
+    Backup::SECTION,
     Telemetry::SECTION,
     Secrets::SECTION,
 ];

@@ -43,6 +43,7 @@ impl Config {
         self.check_retention(&mut rules);
         self.check_site(&mut rules);
         self.check_jobs(&mut rules);
+        self.check_backup(&mut rules);
         self.check_telemetry(&mut rules);
         if secrets || !self.secrets.api_key_salt.is_empty() {
             self.check_salt(&mut rules);
@@ -268,6 +269,24 @@ impl Config {
             rules.hold(fires(schedule), key, || {
                 let form = "second minute hour day month weekday";
                 format!("must be a cron expression ({form}) that fires, such as \"0 10 3 * * *\", but is {schedule:?}")
+            });
+        }
+    }
+
+    fn check_backup(&self, rules: &mut Rules) {
+        let backup = &self.backup;
+        rules.hold(backup.directory.starts_with('/'), "backup.directory", || {
+            format!(
+                "must be a path from the root such as /var/backup/customer-journey, but is {:?}",
+                backup.directory
+            )
+        });
+        rules.hold(backup.retention_days <= DAYS_MAX, "backup.retention_days", || {
+            format!("must be at most {DAYS_MAX}; 0 keeps for ever")
+        });
+        for path in &backup.include {
+            rules.hold(path.starts_with('/'), "backup.include", || {
+                format!("holds {path:?}; each must be a path from the root")
             });
         }
     }

@@ -113,7 +113,8 @@ pub async fn audit(connection: &mut PgConnection, queue: Option<&Queue>) -> Resu
     })
 }
 
-async fn balance(
+/// Compares the two sides of one queue: `counts`, and what the store says in a snapshot taken after them.
+pub(crate) async fn balance(
     connection: &mut PgConnection,
     epoch: Uuid,
     counts: &QueueCounts,

@@ -91,6 +91,7 @@ metrics! {
     JOB_RUNS = "job_runs_total", MetricKind::Counter, Count, "Runs of scheduled jobs, by `job` and `outcome`.";
     JOB_SECONDS_SPENT = "job_duration_seconds", MetricKind::Histogram(JOB_SECONDS), Seconds, "Time of a scheduled job's run, by `job`.";
     JOB_LAST_SUCCESS = "job_last_success_timestamp_seconds", MetricKind::Gauge, Seconds, "When a job last succeeded, as seconds since 1970, by `job`.";
+    JOB_LAST_FAILED = "job_last_failed", MetricKind::Gauge, Count, "1 while the last run of a job, in whatever process, is one that failed, by `job`.";
     JOBS_LEADER = "jobs_leader", MetricKind::Gauge, Count, "1 in the process that runs the scheduled jobs.";
 }
 

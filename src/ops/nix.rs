@@ -178,6 +178,14 @@ pub struct SriHash {
 }
 
 impl SriHash {
+    /// Makes the hash of a SHA-256 digest.
+    pub fn of_sha256(digest: [u8; 32]) -> Self {
+        Self {
+            algorithm: HashAlgorithm::Sha256,
+            digest: digest.into(),
+        }
+    }
+
     /// Returns the algorithm that made the digest.
     pub fn algorithm(&self) -> HashAlgorithm {
         self.algorithm
@@ -186,6 +194,19 @@ impl SriHash {
     /// Returns the digest, of the length its algorithm gives.
     pub fn digest(&self) -> &[u8] {
         &self.digest
+    }
+}
+
+impl serde::Serialize for SriHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for SriHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Gauges that somebody has to look at: queue, ledger, connections.
+//! Gauges that somebody has to look at: queue, ledger, connections, and jobs that other processes ran.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,11 @@ use crate::{
         ledger::{AuditError, audit},
         queue::Queue,
     },
-    ops::{Clock, metrics as metric},
+    ops::{
+        Clock,
+        jobs::{Outcome, last_runs},
+        metrics as metric,
+    },
     store::{StoreError, ledger},
 };
 
@@ -35,6 +39,7 @@ async fn sample(pool: &PgPool, queue: Option<&Queue>, clock: &Clock) {
     let idle = pool.num_idle() as f64;
     metrics::gauge!(metric::DATABASE_CONNECTIONS, "state" => "idle").set(idle);
     metrics::gauge!(metric::DATABASE_CONNECTIONS, "state" => "used").set(f64::from(pool.size()) - idle);
+    sample_jobs(pool).await;
     if let Some(queue) = queue {
         let counts = queue.counts().await;
         metrics::gauge!(metric::QUEUE_REACHABLE).set(if counts.is_ok() { 1.0 } else { 0.0 });
@@ -67,6 +72,18 @@ async fn sample(pool: &PgPool, queue: Option<&Queue>, clock: &Clock) {
                 error = &error as &dyn std::error::Error,
                 "the ledger cannot be read now"
             );
+        }
+    }
+}
+
+/// Shows the last run of each job, also of those that are commands of their own, such as a backup.
+async fn sample_jobs(pool: &PgPool) {
+    let Ok(runs) = last_runs(pool).await else { return };
+    for run in runs {
+        let failed = matches!(run.outcome, Some(Outcome::Failed | Outcome::Panicked));
+        metrics::gauge!(metric::JOB_LAST_FAILED, "job" => run.job.clone()).set(f64::from(u8::from(failed)));
+        if let Some(at) = run.succeeded_at {
+            metrics::gauge!(metric::JOB_LAST_SUCCESS, "job" => run.job).set(at.timestamp() as f64);
         }
     }
 }

@@ -303,3 +303,40 @@ pub async fn prune_settled(
     .map_err(StoreError::during("store.ledger.prune_settled"))?;
     Ok(done.rows_affected())
 }
+
+/// Books what came through a queue as committed directly, and forgets the queue: after a restore, what it held
+/// waits in another one. `missing` events had been received and were not to be found even then.
+///
+/// The sums by hour, key and reason stay; that all of it was received is one line without an hour, as
+/// [`fold_before`] leaves it.
+pub async fn fold_epoch(connection: &mut PgConnection, epoch: Uuid, missing: i64) -> Result<(), StoreError> {
+    let step = "store.ledger.fold_epoch";
+    sqlx::query(
+        "WITH moved AS (
+             DELETE FROM ingest_ledger WHERE epoch = $1 RETURNING hour, key_id, outcome, reason, count
+         )
+         INSERT INTO ingest_ledger (epoch, hour, key_id, outcome, reason, count)
+         SELECT $2::uuid, hour, key_id, outcome, reason, count FROM moved
+         UNION ALL
+         SELECT $2::uuid, 'epoch', 0, 'received', '', coalesce(sum(count), 0)::bigint + $3::bigint FROM moved
+         ON CONFLICT (epoch, hour, key_id, outcome, reason)
+         DO UPDATE SET count = ingest_ledger.count + excluded.count",
+    )
+    .bind(epoch)
+    .bind(DIRECT)
+    .bind(missing)
+    .execute(&mut *connection)
+    .await
+    .map_err(StoreError::during(step))?;
+    for statement in [
+        "DELETE FROM queue_entries WHERE epoch = $1",
+        "DELETE FROM queue_epochs WHERE epoch = $1",
+    ] {
+        sqlx::query(statement)
+            .bind(epoch)
+            .execute(&mut *connection)
+            .await
+            .map_err(StoreError::during(step))?;
+    }
+    Ok(())
+}

@@ -7,6 +7,7 @@ pub(crate) mod attributes_read;
 pub mod customers;
 pub(crate) mod customers_read;
 pub mod devices;
+pub mod dump;
 pub mod erasure;
 pub mod error;
 pub mod events;
@@ -37,6 +38,9 @@ pub use error::{Remedy, StoreError};
 /// All migrations, one set for every storage situation.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// By this name PostgreSQL knows the service's sessions.
+pub const APPLICATION_NAME: &str = "customer-journey";
+
 /// Opens the pool without waiting for the database: connections are made when they are needed.
 ///
 /// # Errors
@@ -44,7 +48,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
     let options = PgConnectOptions::from_str(&config.url)
         .map_err(StoreError::during("store.connect"))?
-        .application_name("customer-journey")
+        .application_name(APPLICATION_NAME)
         // Rollups and sessions compare instants; text forms of time must not depend on the server.
         // Compiling a statement costs more than any of ours takes.
         .options([("timezone", "UTC"), ("jit", "off")]);

@@ -4,9 +4,14 @@
 //! edition compression, retention and the hourly roll-up are policies of the database, elsewhere the
 //! scheduler does that work. All statements here are either constant or made of numbers and constants.
 
-use serde::Serialize;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+mod rollup;
 
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, PgConnection};
+
+pub(crate) use self::rollup::{ROLLUP, ROLLUP_ROWS, has_aggregate};
+use self::rollup::{make_aggregate, make_rollup_view};
+pub use self::rollup::{mark_dirty, refresh_hours, roll_up};
 use super::StoreError;
 use crate::config::Retention;
 
@@ -87,11 +92,14 @@ pub async fn is_hypertable(connection: &mut PgConnection) -> Result<bool, StoreE
 }
 
 /// Installs the extension where the server has it and this role may; otherwise leaves things as they are.
-async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
+pub(crate) async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> {
     let step = "store.situation.extension";
+    // Without its library preloaded, making the extension ends the session. Only a superuser may look at the list
+    // of such libraries; that this one's own settings are there anyone may see.
     let available: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb')
-            AND current_setting('shared_preload_libraries') LIKE '%timescaledb%'",
+        "SELECT EXISTS (SELECT 1 FROM pg_available_extensions
+                        WHERE name = 'timescaledb' AND installed_version IS NULL)
+            AND current_setting('timescaledb.max_background_workers', true) IS NOT NULL",
     )
     .fetch_one(&mut *connection)
     .await
@@ -108,15 +116,21 @@ async fn try_extension(connection: &mut PgConnection) -> Result<(), StoreError> 
     Ok(())
 }
 
+/// Waits until nobody else prepares the database, and keeps others out until this session ends or gives it up.
+pub(crate) async fn lock(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
+        .execute(connection)
+        .await
+        .map_err(StoreError::during("store.situation.lock"))?;
+    Ok(())
+}
+
 /// Brings the database into the form its situation allows, with the policies of the configuration.
 ///
 /// Safe to call at every start: what is as it should be stays untouched. Serialised by an advisory lock.
 pub async fn prepare(connection: &mut PgConnection, retention: &Retention) -> Result<Situation, StoreError> {
     let step = "store.situation.prepare";
-    sqlx::query("SELECT pg_advisory_lock(hashtext('customer-journey.situation'))")
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::during(step))?;
+    lock(connection).await?;
     let result = prepare_locked(connection, retention).await;
     sqlx::query("SELECT pg_advisory_unlock(hashtext('customer-journey.situation'))")
         .execute(connection)
@@ -152,7 +166,11 @@ async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> 
     Ok(())
 }
 
-async fn make_hypertable(connection: &mut PgConnection, retention: &Retention) -> Result<(), StoreError> {
+/// Makes `events` a hypertable, moving rows that are there. Only to be called where TimescaleDB is installed.
+pub(crate) async fn make_hypertable(
+    connection: &mut PgConnection,
+    retention: &Retention,
+) -> Result<(), StoreError> {
     let step = "store.situation.hypertable";
     let days = retention.chunk_days;
     run(
@@ -165,39 +183,6 @@ async fn make_hypertable(connection: &mut PgConnection, retention: &Retention) -
         ),
     )
     .await
-}
-
-/// The roll-up's columns; the same text feeds the continuous aggregate and the view that stands in for it.
-const ROLLUP_COLUMNS: &str = "event_type, device_type, country, currency,
-    count(*) AS events, sum(order_total) AS order_total,
-    sum(page_load_time_ms)::bigint AS page_load_ms_sum, count(page_load_time_ms) AS page_load_count";
-
-async fn make_aggregate(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let step = "store.situation.aggregate";
-    let exists: bool = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM timescaledb_information.continuous_aggregates
-                        WHERE view_name = 'events_hourly' AND view_schema = current_schema())",
-    )
-    .fetch_one(&mut *connection)
-    .await
-    .map_err(StoreError::during(step))?;
-    if exists {
-        return Ok(());
-    }
-    run(connection, step, "DROP VIEW IF EXISTS events_hourly".into()).await?;
-    // Alone in its message: a continuous aggregate cannot be made inside a transaction.
-    run(
-        connection,
-        step,
-        format!(
-            "CREATE MATERIALIZED VIEW events_hourly
-             WITH (timescaledb.continuous, timescaledb.materialized_only = false) AS
-             SELECT time_bucket(interval '1 hour', timestamp) AS hour, {ROLLUP_COLUMNS}
-             FROM events GROUP BY 1, event_type, device_type, country, currency WITH NO DATA"
-        ),
-    )
-    .await?;
-    run(connection, step, "DELETE FROM rollup_dirty_hours".into()).await
 }
 
 /// What a policy belongs to.
@@ -335,93 +320,6 @@ pub fn drop_after_days(retention: &Retention) -> Option<u32> {
     (retention.events_days > 0).then(|| retention.events_days + RETENTION_MARGIN_DAYS)
 }
 
-/// Reads clean hours from the roll-up's rows and dirty ones from the events, so that it is never behind.
-async fn make_rollup_view(connection: &mut PgConnection) -> Result<(), StoreError> {
-    run(
-        connection,
-        "store.situation.rollup_view",
-        format!(
-            "CREATE OR REPLACE VIEW events_hourly AS
-             SELECT hour, event_type, device_type, country, currency, events, order_total,
-                    page_load_ms_sum, page_load_count
-             FROM events_hourly_rows r
-             WHERE NOT EXISTS (SELECT 1 FROM rollup_dirty_hours d WHERE d.hour = r.hour)
-             UNION ALL
-             SELECT d.hour, e.* FROM rollup_dirty_hours d CROSS JOIN LATERAL (
-                 SELECT {ROLLUP_COLUMNS} FROM events
-                 WHERE timestamp >= d.hour AND timestamp < d.hour + interval '1 hour'
-                 GROUP BY event_type, device_type, country, currency) e"
-        ),
-    )
-    .await
-}
-
-/// Marks hours whose roll-up must be computed again; does nothing where the database keeps track itself.
-///
-/// `hours` must be sorted. A mark that is already there is locked until this transaction ends: a roll-up
-/// must not take it away before the events it stands for can be seen.
-pub async fn mark_dirty(
-    connection: &mut PgConnection,
-    situation: Situation,
-    hours: &[chrono::DateTime<chrono::Utc>],
-) -> Result<(), StoreError> {
-    if situation.has_policies() || hours.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "INSERT INTO rollup_dirty_hours SELECT unnest($1::timestamptz[])
-         ON CONFLICT (hour) DO UPDATE SET hour = excluded.hour WHERE false",
-    )
-    .bind(hours)
-    .execute(connection)
-    .await
-    .map_err(StoreError::during("store.situation.mark_dirty"))?;
-    Ok(())
-}
-
-/// Computes up to `limit` dirty hours that ended before `before`, oldest first. Returns how many.
-///
-/// Each hour is one transaction. Taking the mark away first makes a writer that marks the same hour again
-/// wait until the roll-up is there, and its own mark then stands for its own events.
-pub async fn roll_up(
-    connection: &mut PgConnection,
-    before: chrono::DateTime<chrono::Utc>,
-    limit: i64,
-) -> Result<u64, StoreError> {
-    let step = "store.situation.roll_up";
-    let hours: Vec<chrono::DateTime<chrono::Utc>> =
-        sqlx::query_scalar("SELECT hour FROM rollup_dirty_hours WHERE hour < $1 ORDER BY hour LIMIT $2")
-            .bind(before - chrono::TimeDelta::hours(1))
-            .bind(limit)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(StoreError::during(step))?;
-    for hour in &hours {
-        let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
-        for statement in [
-            "DELETE FROM rollup_dirty_hours WHERE hour = $1",
-            "DELETE FROM events_hourly_rows WHERE hour = $1",
-        ] {
-            sqlx::query(statement)
-                .bind(hour)
-                .execute(&mut *transaction)
-                .await
-                .map_err(StoreError::during(step))?;
-        }
-        sqlx::query(AssertSqlSafe(format!(
-            "INSERT INTO events_hourly_rows SELECT $1, {ROLLUP_COLUMNS} FROM events
-             WHERE timestamp >= $1 AND timestamp < $1 + interval '1 hour'
-             GROUP BY event_type, device_type, country, currency"
-        )))
-        .bind(hour)
-        .execute(&mut *transaction)
-        .await
-        .map_err(StoreError::during(step))?;
-        transaction.commit().await.map_err(StoreError::during(step))?;
-    }
-    Ok(hours.len() as u64)
-}
-
 /// Drops events older than `before`, whichever way the situation has. Returns how many rows or chunks went.
 ///
 /// Where the database has a retention policy it does this by itself, and nothing is done here.
@@ -488,34 +386,4 @@ pub async fn allow_large_deletes(
         "SET LOCAL timescaledb.max_tuples_decompressed_per_dml_transaction = 0".into(),
     )
     .await
-}
-
-/// Computes the continuous aggregate again for these hours, which must be sorted; elsewhere does nothing.
-///
-/// Must run outside of a transaction. Hours whose events were dropped must not be among them: they would be
-/// emptied.
-pub async fn refresh_hours(
-    connection: &mut PgConnection,
-    situation: Situation,
-    hours: &[chrono::DateTime<chrono::Utc>],
-) -> Result<(), StoreError> {
-    if !situation.has_policies() {
-        return Ok(());
-    }
-    let hour = chrono::TimeDelta::hours(1);
-    for run in hours.chunk_by(|a, b| *b - *a == hour) {
-        let (Some(first), Some(last)) = (run.first(), run.last()) else {
-            continue;
-        };
-        // A procedure takes no parameters in a simple query; both are times of our own making.
-        sqlx::raw_sql(AssertSqlSafe(format!(
-            "CALL refresh_continuous_aggregate('events_hourly', '{}', '{}')",
-            first.to_rfc3339(),
-            (*last + hour).to_rfc3339()
-        )))
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::during("store.situation.refresh_hours"))?;
-    }
-    Ok(())
 }

@@ -4,6 +4,7 @@
 //! [`support`]. `scripts/test.sh` starts the servers and sets `DATABASE_URL`, `REDIS_URL` and
 //! `TIMESCALEDB_URL`; tests that crash a server start a pair of their own.
 
+mod backup;
 mod bad_input;
 mod dedup;
 mod durability;

@@ -6,6 +6,7 @@
 mod consumer;
 mod counts;
 mod dead;
+mod restored;
 
 use std::{
     sync::atomic::{AtomicI64, Ordering},

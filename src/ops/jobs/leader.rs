@@ -132,7 +132,8 @@ pub(super) async fn connect(pool: &PgPool) -> Result<PgConnection, sqlx::Error> 
     .await
 }
 
-async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+/// Asks for the lead, once; the connection keeps it until it ends.
+pub(crate) async fn try_lock(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
     sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
         .bind(LEADER_LOCK)
         .fetch_one(connection)

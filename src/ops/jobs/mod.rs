@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Clock;
 use leader::Leadership;
+pub(crate) use leader::try_lock as try_lead;
 pub use record::{LastRun, Outcome, last_runs};
 
 /// What a job gets to work with.

@@ -34,6 +34,8 @@ pub struct LastRun {
     pub outcome: Option<Outcome>,
     /// What it did, or why it failed.
     pub detail: Option<String>,
+    /// When a run last succeeded, this one or one before.
+    pub succeeded_at: Option<DateTime<Utc>>,
 }
 
 /// Returns the last run of each job that ever ran, by name.
@@ -41,9 +43,11 @@ pub struct LastRun {
 /// # Errors
 /// Those of the database.
 pub async fn last_runs(pool: &PgPool) -> Result<Vec<LastRun>, sqlx::Error> {
-    let rows = sqlx::query("SELECT job, started_at, finished_at, outcome, detail FROM job_runs ORDER BY job")
-        .fetch_all(pool)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT job, started_at, finished_at, outcome, detail, succeeded_at FROM job_runs ORDER BY job",
+    )
+    .fetch_all(pool)
+    .await?;
     let runs = rows.iter().map(|row| {
         let outcome: Option<String> = row.try_get("outcome")?;
         Ok(LastRun {
@@ -54,6 +58,7 @@ pub async fn last_runs(pool: &PgPool) -> Result<Vec<LastRun>, sqlx::Error> {
                 .into_iter()
                 .find(|known| Some(known.name()) == outcome.as_deref()),
             detail: row.try_get("detail")?,
+            succeeded_at: row.try_get("succeeded_at")?,
         })
     });
     runs.collect()
@@ -78,12 +83,16 @@ pub(super) async fn finish(
     outcome: Outcome,
     detail: &str,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query("UPDATE job_runs SET finished_at = $2, outcome = $3, detail = $4 WHERE job = $1")
-        .bind(job)
-        .bind(now)
-        .bind(outcome.name())
-        .bind(detail)
-        .execute(pool)
-        .await?;
+    sqlx::query(
+        "UPDATE job_runs SET finished_at = $2, outcome = $3, detail = $4,
+             succeeded_at = CASE WHEN $3 = 'succeeded' THEN $2 ELSE succeeded_at END
+         WHERE job = $1",
+    )
+    .bind(job)
+    .bind(now)
+    .bind(outcome.name())
+    .bind(detail)
+    .execute(pool)
+    .await?;
     Ok(())
 }

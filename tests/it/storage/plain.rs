@@ -45,7 +45,7 @@ async fn on_apache<F: Future>(promise: impl FnOnce(Store) -> F) {
     database.drop().await;
 }
 
-async fn apache_database() -> Option<Database> {
+pub async fn apache_database() -> Option<Database> {
     let Ok(server) = std::env::var("TIMESCALEDB_APACHE_URL") else {
         println!("skipped: TIMESCALEDB_APACHE_URL is not set");
         return None;

@@ -1,0 +1,68 @@
+//! Whether there is a backup to go back to.
+
+use std::path::Path;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgPool;
+
+use super::Finding;
+use crate::{
+    backup::{self, BACKUP},
+    config::Config,
+    ops::{Clock, jobs::last_runs},
+};
+
+/// One night may be missed: a machine that was off, a restart at the wrong hour.
+const AGE_MAX: TimeDelta = TimeDelta::days(2);
+
+const SUBJECT: &str = "backup";
+
+/// Looks only where backups were ever made, or somebody made the folder for them.
+pub(super) async fn examine(config: &Config, clock: &Clock) -> Option<Finding> {
+    let pool = PgPool::connect(&config.database.url).await.ok()?;
+    let runs = last_runs(&pool).await.ok()?;
+    pool.close().await;
+    let run = runs.into_iter().find(|run| run.job == BACKUP);
+    let directory = Path::new(&config.backup.directory);
+    if run.is_none() && !directory.is_dir() {
+        return None;
+    }
+    // The folder may be readable to nobody but the backup's user, and sets made elsewhere are in no table.
+    let sets = backup::list(directory).unwrap_or_default().into_iter();
+    let newest = sets
+        .filter_map(|(_, set)| Some(set.ok()?.manifest.created_at))
+        .max();
+    Some(judge(
+        run.and_then(|run| run.succeeded_at).max(newest),
+        clock.now(),
+    ))
+}
+
+fn judge(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Finding {
+    let remedy = "see why with `systemctl status customer-journey-backup`, or run `customer-journey backup`";
+    match newest {
+        None => Finding::failure(SUBJECT, "none has ever succeeded", remedy),
+        Some(at) if now - at > AGE_MAX => {
+            let days = (now - at).num_days();
+            Finding::failure(SUBJECT, format!("the newest is {days} days old"), remedy)
+        }
+        Some(at) => Finding::good(
+            SUBJECT,
+            format!("the newest is of {}", at.format("%Y-%m-%d %H:%M UTC")),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Grade;
+
+    #[test]
+    fn a_backup_older_than_two_days_is_a_failure() {
+        let now = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        assert_eq!(judge(Some(now - TimeDelta::hours(47)), now).grade, Grade::Good);
+        assert_eq!(judge(Some(now - TimeDelta::hours(49)), now).grade, Grade::Failure);
+        assert_eq!(judge(None, now).grade, Grade::Failure);
+    }
+}
