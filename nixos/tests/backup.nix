@@ -46,18 +46,10 @@ in
     settle(old, read_key)
 
     with subtest("a backup is made, with what the queue holds"):
-        # Nobody can write events down meanwhile, so these stay in the queue.
-        old.succeed(
-            "systemd-run --unit=lock --property=User=postgres --property=Type=exec psql -d customer_journey"
-            " -c 'BEGIN; LOCK TABLE event_keys IN SHARE ROW EXCLUSIVE MODE' -c 'SELECT pg_sleep(3600)'"
-        )
-        old.wait_until_succeeds(
-            "sudo -u postgres psql -At customer_journey"
-            " -c \"SELECT 1 FROM pg_locks WHERE granted AND mode = 'ShareRowExclusiveLock'\" | grep -q 1"
-        )
+        hold_writers(old)
         post(old, write_key, shop_visit("tablet"))
         old.succeed("systemctl start customer-journey-backup.service")
-        old.succeed("systemctl stop lock.service")
+        old.succeed("systemctl stop hold.service")
         settle(old, read_key)
         (first,) = sets(old)
         old.succeed("test $(stat --format=%a:%U ${directory}/" + first + ") = 700:customer-journey")

@@ -41,6 +41,9 @@ in
     wait_for_more(300)
 
     with subtest("the power is cut"):
+        # So that the last events are in the queue and nowhere else.
+        hold_writers(server)
+        wait_for_more(200)
         server.crash()
         server.start()
         server.wait_for_unit("customer-journey.service")

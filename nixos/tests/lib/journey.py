@@ -48,6 +48,17 @@ def settle(machine: Any, key: str, service: str = SERVICE) -> dict[str, Any]:
     return balance["total"]
 
 
+def hold_writers(machine: Any) -> None:
+    """Keeps what arrives in the queue until the unit `hold` stops, by a lock that lets readers pass."""
+    psql = "psql -X -At -d customer_journey"
+    machine.succeed(
+        f"systemd-run --unit=hold --property=User=postgres --property=Type=exec {psql}"
+        " -c 'BEGIN; LOCK TABLE event_keys IN SHARE ROW EXCLUSIVE MODE' -c 'SELECT pg_sleep(3600)'"
+    )
+    granted = "SELECT 1 FROM pg_locks WHERE granted AND mode = 'ShareRowExclusiveLock' AND relation = 'event_keys'::regclass"
+    machine.wait_until_succeeds(f"sudo -u postgres {psql} -c \"{granted}\" | grep 1")
+
+
 def shop_visit(device: str) -> list[dict[str, Any]]:
     """Returns one person's visit: from a newsletter to an order, in four events."""
     page = "https://shop.example/tents"
