@@ -85,11 +85,7 @@ if [[ $set != "$(realpath "$directory")"/* ]]; then
 fi
 chown --recursive customer-journey:customer-journey "$staging"
 
-# The machine's own command: it runs as the service's user, with the service's configuration and secrets.
-run=/run/current-system/sw/bin/customer-journey
-"$run" backups verify "$set" || fail "the set is not sound. Nothing was changed, the service was not stopped."
-
-before=$(identity)
+before=$(identity) || fail "the database does not answer. Nothing was changed."
 say "stopping the service"
 timers_stopped=true
 # A backup of a database that is half restored would be the newest one.
@@ -97,15 +93,20 @@ systemctl stop "${timers[@]}"
 systemctl stop customer-journey-backup.service customer-journey-backup-verify.service customer-journey.service
 
 restored=false
-if "$run" restore "${options[@]}" --salt-file "$staging/salt" "$set"; then
+# The machine's own command: it runs as the service's user, with the service's configuration and secrets. It reads every
+# byte of the set before it changes anything.
+if /run/current-system/sw/bin/customer-journey restore "${options[@]}" --salt-file "$staging/salt" "$set"; then
   restored=true
   "$salt_is_given" || put_salt || break_off "the set's salt could not be put into $salt"
 elif [ "$(identity)" != "$before" ]; then
   break_off "people who were erased may be in it again, and the queue is not back"
 fi
 
-say "starting the service"
-systemctl start customer-journey.service || fail "it does not start: journalctl --unit=customer-journey.service"
-
-"$restored" || fail "nothing was restored, see above: data, queue and salt are as they were."
-say "restored."
+if "$restored"; then
+  say "restored."
+else
+  say "nothing was changed, see above: data, queue and salt are as they were."
+fi
+systemctl start customer-journey.service || fail "the service does not start: journalctl --unit=customer-journey.service"
+say "the service runs again."
+"$restored"
