@@ -113,6 +113,8 @@ in
       database.wait_for_unit("redis-queue.service")
       sql("ALTER ROLE \\\"customer-journey\\\" PASSWORD 'elephant'")
       sql("ALTER DATABASE customer_journey OWNER TO \\\"customer-journey\\\"")
+      # The service looks whether the server has TimescaleDB loaded, and whether its commits are durable.
+      sql("GRANT pg_read_all_settings TO \\\"customer-journey\\\"")
 
       worker.wait_for_unit("customer-journey.service")
       write_key = new_key(worker, "write")
