@@ -53,6 +53,8 @@ def hold_writers(machine: Any) -> None:
     psql = "psql -X -At -d customer_journey"
     machine.succeed(
         f"systemd-run --unit=hold --property=User=postgres --property=Type=exec {psql}"
+        # Or the server would sleep on without its client.
+        " -c \"SET client_connection_check_interval = '1s'\""
         " -c 'BEGIN; LOCK TABLE event_keys IN SHARE ROW EXCLUSIVE MODE' -c 'SELECT pg_sleep(3600)'"
     )
     granted = "SELECT 1 FROM pg_locks WHERE granted AND mode = 'ShareRowExclusiveLock' AND relation = 'event_keys'::regclass"
