@@ -1,6 +1,9 @@
 //! The database's part of a set: a file for each table.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -21,6 +24,10 @@ use crate::{
 
 /// Bytes handed over at once, to the packer and to PostgreSQL.
 const PIECE: usize = 256 * 1024;
+
+/// How often a load is tried that met another's work in PostgreSQL, and the pause in between.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where a table's rows lie in the set.
 pub(super) fn file_of(table: &str) -> String {
@@ -73,6 +80,32 @@ pub(super) async fn load(
     retention: &Retention,
 ) -> anyhow::Result<()> {
     situation::try_extension(connection).await?;
+    for _ in 1..ATTEMPTS {
+        match load_once(connection, set, retention).await {
+            Err(error) if is_taken_back(&error) => {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "PostgreSQL took the load back; trying again"
+                );
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+    load_once(connection, set, retention).await
+}
+
+/// Whether PostgreSQL ended the transaction for the sake of another: a policy of TimescaleDB may be at work on the
+/// tables that are to go. SQLSTATE class 40; source: PostgreSQL manual, appendix A.
+fn is_taken_back(error: &anyhow::Error) -> bool {
+    let causes = error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<sqlx::Error>());
+    let codes = causes.filter_map(|cause| cause.as_database_error()?.code());
+    codes.into_iter().any(|code| code.starts_with("40"))
+}
+
+async fn load_once(connection: &mut PgConnection, set: &Set, retention: &Retention) -> anyhow::Result<()> {
     let has_hypertables = situation::detect(connection).await?.has_hypertables();
     let mut transaction = connection.begin().await?;
     dump::settle_formats(&mut transaction).await?;
@@ -162,6 +195,22 @@ mod tests {
         Set {
             path: "/nowhere".into(),
             manifest,
+        }
+    }
+
+    #[sqlx::test]
+    async fn what_postgresql_takes_back_is_recognised_below_other_errors(pool: sqlx::PgPool) {
+        let mut connection = pool.acquire().await.unwrap();
+        for (code, expected) in [("40P01", true), ("42P01", false)] {
+            let raise = format!("DO $$ BEGIN RAISE 'no' USING ERRCODE = '{code}'; END $$");
+            let failed = sqlx::raw_sql(sqlx::AssertSqlSafe(raise))
+                .execute(&mut *connection)
+                .await;
+            let error = failed
+                .map_err(crate::store::StoreError::during("test"))
+                .unwrap_err();
+            let error = anyhow::Error::from(error).context("the tables cannot be made");
+            assert_eq!(is_taken_back(&error), expected, "{code}");
         }
     }
 
