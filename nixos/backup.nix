@@ -40,7 +40,7 @@ let
       unitConfig.RequiresMountsFor = backup.directory;
       serviceConfig = {
         Type = "oneshot";
-        ExecStart = "${program} --config ${cfg.configFile} ${arguments} --directory ${lib.escapeShellArg backup.directory}";
+        ExecStart = "${program} --config ${cfg.configFile} ${arguments}";
         User = "customer-journey";
         Group = "customer-journey";
         LoadCredential = lib.mapAttrsToList (name: path: "${name}:${path}") credentials;
@@ -89,6 +89,18 @@ in
   config = lib.mkIf (cfg.enable && backup.enable) (
     lib.mkMerge [
       {
+        services.customer-journey.derivedSettings =
+          lib.mapAttrs
+            (_: option: {
+              value = backup.${option};
+              option = "backup.${option}";
+            })
+            {
+              "backup.directory" = "directory";
+              "backup.retention_days" = "retentionDays";
+              "backup.include" = "include";
+            };
+
         systemd.tmpfiles.settings."10-customer-journey-backup".${backup.directory}.d = {
           user = "customer-journey";
           group = "customer-journey";
