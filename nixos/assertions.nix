@@ -74,6 +74,31 @@ in
             read it. Name a file elsewhere by its absolute path in quotes, readable for the user nginx.
           '';
         }
+        {
+          assertion = !(cfg.settings ? secrets);
+          message = ''
+            services.customer-journey.settings.secrets would lie in ${builtins.storeDir}, where everybody on the machine can
+            read it. Name files by services.customer-journey.secrets instead, such as secrets.apiKeySalt = "/run/keys/salt".
+          '';
+        }
+        {
+          assertion = !(holdsPassword (lib.attrByPath [ "database" "url" ] null cfg.settings));
+          message = ''
+            services.customer-journey.settings.database.url holds a password, which everybody on the machine could read in the
+            store. Put the address into a file and name that in services.customer-journey.secrets.databaseUrl.
+          '';
+        }
+        {
+          assertion =
+            !(
+              cfg.backup.offsite != null
+              && builtins.match ".*://[^/?]*:[^/?]*@.*" cfg.backup.offsite.repository != null
+            );
+          message = ''
+            services.customer-journey.backup.offsite.repository holds a password, which everybody on the machine could read in
+            the store. Give it by a variable in backup.offsite.environmentFile, such as RESTIC_REST_PASSWORD.
+          '';
+        }
         (url "database.url" cfg.database.url "databaseUrl")
         (url "redis.queueUrl" cfg.redis.queueUrl "redisQueueUrl")
         {

@@ -24,6 +24,7 @@ let
     if [ "$(id -u)" -ne 0 ]; then exec ${program} "$@"; fi
     if [ -t 0 ] && [ -t 1 ]; then streams=--pty; else streams=--pipe; fi
     exec ${lib.getExe' config.systemd.package "systemd-run"} --quiet --collect --wait $streams \
+      --description="customer-journey, called by an administrator" --expand-environment=no \
       ${
         lib.concatMapStringsSep " " (property: "--property=${lib.escapeShellArg property}") properties
       } \

@@ -85,6 +85,13 @@ let
     log_autovacuum_min_duration = "10s";
   };
 
+  # A server that is late must not leave the service down for good: units that need these wait on.
+  untilItWorks = {
+    Restart = "on-failure";
+    RestartMode = "direct";
+    RestartSec = 5;
+  };
+
   # Statements of these units connect once the server is up and its databases and roles are there. The second one exists
   # in newer releases of NixOS; elsewhere systemd passes over it.
   servers = [
@@ -142,7 +149,8 @@ in
           requires = lib.optional hasTimescale "customer-journey-timescaledb-update.service";
           before = [ "customer-journey.service" ];
           path = [ finalPackage ];
-          serviceConfig = {
+          startLimitIntervalSec = 0;
+          serviceConfig = untilItWorks // {
             Type = "oneshot";
             RemainAfterExit = true;
             User = "postgres";
@@ -194,7 +202,8 @@ in
           restartTriggers = [ finalPackage ];
           path = [ finalPackage ];
           environment.PGPORT = toString postgresql.settings.port;
-          serviceConfig = {
+          startLimitIntervalSec = 0;
+          serviceConfig = untilItWorks // {
             Type = "oneshot";
             RemainAfterExit = true;
             User = "postgres";

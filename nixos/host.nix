@@ -43,8 +43,11 @@ in
             };
       })
 
+      # NixOS has a firewall and a clock of its own by default: whoever turns ours off, has their own.
+      (lib.mkIf (!cfg.firewall.enable) { networking.firewall.enable = lib.mkDefault false; })
+
       # Sessions and retention are cut by the clock.
-      (lib.mkIf cfg.timeSync.enable { services.timesyncd.enable = lib.mkDefault true; })
+      { services.timesyncd.enable = lib.mkOverride 900 cfg.timeSync.enable; }
     ]
   );
 }

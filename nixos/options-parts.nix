@@ -80,7 +80,10 @@ in
       '';
     };
 
-    firewall.enable = switch "Whether nftables closes every port but those of SSH and of nginx.";
+    firewall.enable = switch ''
+      Whether nftables closes every port but those of SSH and of nginx. Without it no firewall runs, unless
+      `networking.firewall.enable` says so; ports are then for you to open.
+    '';
     journald.enable = switch "Whether the journal is limited to 1 GB and 30 days, and kept on disk.";
     timeSync.enable = switch "Whether the clock is kept right over NTP.";
 

@@ -53,6 +53,13 @@ let
     "customer-journey.corsOrigins instead" = journey {
       settings.server.cors_origins = [ "*" ];
     };
+    "settings.secrets would lie in" = journey { settings.secrets.api_key_salt = "0123456789abcdef"; };
+    "offsite.repository holds a password" = journey {
+      backup.offsite = {
+        repository = "rest:https://journey:secret@backup.internal/";
+        passwordFile = "/run/keys/restic";
+      };
+    };
     "database.url holds a password" = journey {
       database.url = "postgres://journey:secret@db.internal/customer_journey";
     };

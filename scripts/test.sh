@@ -71,6 +71,7 @@ check_scripts() {
   for script in scripts/*.sh .ci/run; do bash -n "$script"; done
   if have shellcheck; then
     shellcheck -x scripts/*.sh .ci/run
+    shellcheck --shell=bash nixos/*.sh nixos/*/*.sh nixos/tests/lib/*.sh
   else
     say "shellcheck is not installed; the scripts were only parsed."
   fi

@@ -70,6 +70,8 @@ if "$salt_is_given" && ! cmp --silent "$set/secrets/api-key-salt" "$salt"; then
 fi
 
 timers=(customer-journey-backup.timer customer-journey-backup-verify.timer)
+# What a power cut left of an earlier restore.
+find "$directory" -maxdepth 1 -name '.restore-*' -mmin +720 -exec rm -rf {} +
 staging=$(mktemp --directory "$directory/.restore-XXXXXXXX")
 timers_stopped=false
 finish() {
@@ -77,9 +79,11 @@ finish() {
   if "$timers_stopped"; then systemctl start "${timers[@]}"; fi
 }
 trap finish EXIT
+# A connection that is lost, or an impatient key, must not end this half way.
+trap '' HUP INT TERM
 
-# The service's user can read what lies in its own folder, and nothing of root's.
-if [[ $set != "$(realpath "$directory")"/* ]]; then
+# The service's user can read what it wrote in its own folder, and nothing of root's.
+if [[ $set != "$(realpath "$directory")"/* ]] || [ "$(stat --format=%U "$set/manifest.json")" != customer-journey ]; then
   cp --recursive --reflink=auto "$set" "$staging/set"
   set=$staging/set
 fi

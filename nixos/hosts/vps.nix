@@ -3,10 +3,10 @@
 # To install it over whatever system the VPS came with, from a machine with Nix, in three steps. First an installer takes the
 # place of that system, in memory:
 #
-#   nix run github:nix-community/nixos-anywhere -- --phases kexec --flake .#vps-x86_64 root@ADDRESS
+#   nix run github:nix-community/nixos-anywhere -- --phases kexec --flake .#journey root@ADDRESS
 #
-# Then divide the disk, as root in the installer. There is no layout for disko here; what is mounted is named by label, so that
-# any disk fits:
+# Then divide the disk, as root in the installer. There is no layout for disko here; what is mounted is named by label. The disk
+# itself is /dev/sda here and in boot.loader.grub.device below; look with lsblk, and put yours in both places:
 #
 #   parted --script /dev/sda -- mklabel gpt mkpart bios 1MiB 2MiB set 1 bios_grub on mkpart boot fat32 2MiB 512MiB \
 #     set 2 esp on mkpart swap linux-swap 512MiB 2560MiB mkpart root ext4 2560MiB 100%
@@ -15,7 +15,7 @@
 #
 # And the rest, after which the machine starts as this host:
 #
-#   nix run github:nix-community/nixos-anywhere -- --phases install,reboot --flake .#vps-x86_64 root@ADDRESS
+#   nix run github:nix-community/nixos-anywhere -- --phases install,reboot --flake .#journey root@ADDRESS
 {
   config,
   lib,

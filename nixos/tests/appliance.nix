@@ -10,7 +10,7 @@ in
   nodes.server.imports = [
     machines.appliance
     machines.withNginx
-    # A rate that an emulated machine can exceed.
+    # A rate that a slow machine can exceed.
     { services.customer-journey.nginx.apiRequestsPerSecond = 10; }
   ];
   nodes.client =

@@ -115,5 +115,17 @@ in
         assert answers(new)[0]["totals"]["events"] == 5
         new.succeed("systemctl start customer-journey-backup.service")
         new.succeed("systemctl is-active customer-journey-backup.timer customer-journey-backup-verify.timer")
+
+    with subtest("a database that is made anew, as for a rollback, is filled from the newest set"):
+        after = answers(new)
+        timers = "customer-journey-backup.timer customer-journey-backup-verify.timer"
+        new.succeed(f"systemctl stop customer-journey {timers}")
+        new.succeed("sudo -u postgres psql -d postgres -c 'DROP DATABASE customer_journey WITH (FORCE)'")
+        new.succeed("systemctl restart postgresql")
+        new.succeed("systemctl restart customer-journey-timescaledb-update customer-journey-database customer-journey")
+        new.succeed(f"customer-journey-restore {sets(new)[-1]} 2>&1")
+        settle(new, read_key)
+        assert answers(new) == after
+        new.succeed(f"systemctl start {timers}")
   '';
 }

@@ -16,7 +16,7 @@ in
       machines.withNginx
     ];
     services.openssh.enable = true;
-    # Only an sshd that Debian built wants this folder, as in an emulated machine without the programs of NixOS.
+    # An sshd built elsewhere than in nixpkgs wants this folder.
     systemd.tmpfiles.rules = [ "d /run/sshd 0755 root root -" ];
   };
   nodes.client =

@@ -34,7 +34,9 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
     let mut connection = PgConnection::connect_with(&options)
         .await
         .context("the database cannot be reached: is it running, and is database.url right?")?;
-    let name = scratch_name(options.get_database().unwrap_or("customer_journey"), now);
+    let database = options.get_database().unwrap_or("customer_journey");
+    drop_leftovers(&mut connection, database).await?;
+    let name = format!("{}{}", scratch_prefix(database), now.timestamp_micros());
     dump::create_database(&mut connection, &name)
         .await
         .with_context(|| {
@@ -47,6 +49,23 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
         format!("the database {name} of the rehearsal cannot be dropped: drop it by hand")
     })?;
     connection.close().await?;
+    Ok(())
+}
+
+/// A rehearsal that was killed leaves its database, with people's data in it. Two never run at once: the job has a lock.
+async fn drop_leftovers(connection: &mut PgConnection, database: &str) -> anyhow::Result<()> {
+    let names: Vec<String> =
+        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname ~ ('^' || $1 || '[0-9]+$')")
+            .bind(scratch_prefix(database))
+            .fetch_all(&mut *connection)
+            .await
+            .context("databases of earlier rehearsals cannot be looked for")?;
+    for name in names {
+        tracing::warn!(database = name, "dropping what an earlier rehearsal left behind");
+        drop_patiently(connection, &name)
+            .await
+            .with_context(|| format!("the database {name} of an earlier rehearsal cannot be dropped"))?;
+    }
     Ok(())
 }
 
@@ -78,12 +97,12 @@ async fn load_and_count(config: &Config, set: &Set, options: &PgConnectOptions) 
     Ok(())
 }
 
-/// A name PostgreSQL takes as it is: at most 63 bytes.
-fn scratch_name(database: &str, now: DateTime<Utc>) -> String {
+/// Begins a name that PostgreSQL takes as it is: at most 63 bytes with the time behind it.
+fn scratch_prefix(database: &str) -> String {
     let plain: String = database
         .chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
         .take(30)
         .collect();
-    format!("{plain}_verify_{}", now.timestamp_micros())
+    format!("{plain}_verify_")
 }

@@ -21,6 +21,10 @@ const SUBJECT: &str = "backup";
 pub(super) async fn examine(config: &Config, clock: &Clock) -> Option<Finding> {
     let pool = PgPool::connect(&config.database.url).await.ok()?;
     let runs = last_runs(&pool).await.ok()?;
+    let installed_at: DateTime<Utc> = sqlx::query_scalar("SELECT min(installed_on) FROM _sqlx_migrations")
+        .fetch_one(&pool)
+        .await
+        .ok()?;
     pool.close().await;
     let run = runs.into_iter().find(|run| run.job == BACKUP);
     let directory = Path::new(&config.backup.directory);
@@ -32,10 +36,14 @@ pub(super) async fn examine(config: &Config, clock: &Clock) -> Option<Finding> {
     let newest = sets
         .filter_map(|(_, set)| Some(set.ok()?.manifest.created_at))
         .max();
-    Some(judge(
-        run.and_then(|run| run.succeeded_at).max(newest),
-        clock.now(),
-    ))
+    let newest = run.as_ref().and_then(|run| run.succeeded_at).max(newest);
+    if run.is_none() && newest.is_none() && clock.now() - installed_at < AGE_MAX {
+        return Some(Finding::good(
+            SUBJECT,
+            "none yet, which is right for a new database",
+        ));
+    }
+    Some(judge(newest, clock.now()))
 }
 
 fn judge(newest: Option<DateTime<Utc>>, now: DateTime<Utc>) -> Finding {
