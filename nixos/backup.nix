@@ -75,6 +75,7 @@ let
         config.services.postgresql.package
         pkgs.coreutils
         pkgs.diffutils
+        pkgs.findutils
         pkgs.util-linux
       ]
     }
