@@ -63,7 +63,9 @@ fn subscriber(
     let filter = EnvFilter::builder()
         .parse(format!("{QUIET},{filter}"))
         .map_err(TelemetryError::Filter)?;
-    Ok(tracing_subscriber::registry().with(layer.with_filter(filter)))
+    // Not a filter of the layer: after sqlx has asked whether anybody wants its lines, that one would also swallow the
+    // next line of the same thread (tokio-rs/tracing, issue 2519).
+    Ok(tracing_subscriber::registry().with(layer).with(filter))
 }
 
 fn text_layer<Writer>(writer: Writer) -> BoxedLayer
