@@ -24,13 +24,16 @@ function inStorage<T>(key: string, use: (storage: Storage) => T): T | undefined 
 export const get = (key: string): string | null | undefined =>
   inStorage(key, (storage) => storage.getItem(key)) ?? memory[key];
 
+/**
+ * A value is replaced in one step, never removed first: a tab that looked in between would take the visitor for a new one.
+ * Only where writing fails the old value goes, since it would come before what is in memory.
+ */
 export function set(key: string, value: unknown): void {
+  delete memory[key];
+  // The storage makes text of it.
+  if (inStorage(key, (storage) => (storage.setItem(key, value as string), 1))) return;
   remove(key);
   memory[key] = "" + value;
-  inStorage(key, (storage) => {
-    storage.setItem(key, memory[key]!);
-    delete memory[key];
-  });
 }
 
 export function remove(key: string): void {

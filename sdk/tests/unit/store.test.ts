@@ -102,3 +102,13 @@ test("a full localStorage is helped out by memory, and the newer value counts", 
   expect(store.get("cj.seq")).toBe("2");
   expect(store.isLasting()).toBe(false);
 });
+
+test("a value is never missing while it is replaced: another tab would make a new device in between", () => {
+  store.set("cj.device", "one");
+  const { getItem, setItem } = localStorage;
+  const removeItem = vi.fn();
+  vi.stubGlobal("localStorage", { getItem, setItem, removeItem });
+  store.set("cj.device", "two");
+  expect(store.get("cj.device")).toBe("two");
+  expect(removeItem).not.toHaveBeenCalled();
+});
