@@ -26,6 +26,9 @@ pub mod ingest;
 pub mod session;
 pub mod store;
 
+pub mod analysis;
+pub mod index;
+
 pub mod rights;
 pub mod transfer;
 

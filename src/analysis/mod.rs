@@ -1,0 +1,11 @@
+//! Questions about people's journeys, and their answers.
+//!
+//! A file or folder per question. Each has a pure core: it takes a [`View`](crate::index::View) of the index and a
+//! question that was checked, walks over people, and returns numbers. Who may ask, how a question arrives and how an
+//! answer is written is none of its business.
+//!
+//! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
+//! is about.
+
+pub mod dimension;
+pub mod scope;
