@@ -75,6 +75,39 @@ async fn an_entry_that_kills_its_writers_takes_no_other_along() {
 }
 
 #[tokio::test]
+async fn many_entries_that_outlived_two_writers_are_taken_over_in_a_few_steps() {
+    let (queue, mut keys) = queue_with_entries(100).await;
+    let ids = keys.deliver_to_the_dead().await;
+    for id in &ids {
+        keys.set_deliveries(id, 2).await;
+    }
+    let mut writer = queue
+        .consumer("writer", Duration::from_millis(10))
+        .await
+        .expect("Redis answers");
+    keys.fall_silent("dead-writer", 2 * SILENCE_MS).await;
+    // The last delivery an entry is due is one of its own.
+    let claimed = writer.claim(SILENCE_MS, 100, 3).await.expect("Redis answers");
+    assert_eq!((claimed.deliveries.len(), claimed.suspect), (1, true));
+    let mut taken: Vec<String> = Vec::new();
+    let mut steps = 0;
+    loop {
+        let claimed = writer
+            .claim(SILENCE_MS, 100, DELIVERIES_MAX)
+            .await
+            .expect("Redis answers");
+        if claimed.deliveries.is_empty() {
+            break;
+        }
+        assert!(claimed.suspect && claimed.poison.is_empty());
+        taken.extend(claimed.deliveries.iter().map(|delivery| delivery.id.to_string()));
+        steps += 1;
+    }
+    assert_eq!(taken, ids[1..], "each of the others once, oldest first");
+    assert!(steps <= 10, "{steps} steps");
+}
+
+#[tokio::test]
 async fn a_writer_that_shows_signs_of_life_keeps_its_entries() {
     let (queue, mut keys) = queue_with_entries(3).await;
     let block = Duration::from_millis(10);
