@@ -250,11 +250,12 @@ http {{
         headers = {"X-Test-Client": client or next(self.addresses), **(headers or {})}
         return super().ask(path, method, body, headers, connection)
 
-    def ask_often(self, times, path, client, **more):
+    def ask_often(self, times, path, client, connection=None, **more):
         """Asks one thing after another on one connection, as fast as that goes."""
-        connection = self.connect()
-        answers = [self.ask(path, client=client, connection=connection, **more) for _ in range(times)]
-        connection.close()
+        own = connection or self.connect()
+        answers = [self.ask(path, client=client, connection=own, **more) for _ in range(times)]
+        if not connection:
+            own.close()
         return answers
 
     def refused(self):
