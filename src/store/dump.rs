@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
-use super::{MIGRATOR, StoreError, erasure::Tombstone, situation};
+use super::{MIGRATOR, StoreError, erasure::Tombstone, run, situation};
 
 /// Where sqlx notes which migrations were applied. Not part of a backup: a restore migrates by itself.
 const MIGRATIONS: &str = "_sqlx_migrations";
@@ -338,15 +338,6 @@ pub async fn analyze(connection: &mut PgConnection) -> Result<(), StoreError> {
         let statement = format!("ANALYZE {}", quoted(&table.name));
         run(connection, "store.dump.analyze", statement).await?;
     }
-    Ok(())
-}
-
-async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> Result<(), StoreError> {
-    // Constants and quoted names.
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .map_err(StoreError::during(step))?;
     Ok(())
 }
 
