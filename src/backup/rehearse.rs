@@ -54,12 +54,9 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
 
 /// A rehearsal that was killed leaves its database, with people's data in it. Two never run at once: the job has a lock.
 async fn drop_leftovers(connection: &mut PgConnection, database: &str) -> anyhow::Result<()> {
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname ~ ('^' || $1 || '[0-9]+$')")
-            .bind(scratch_prefix(database))
-            .fetch_all(&mut *connection)
-            .await
-            .context("databases of earlier rehearsals cannot be looked for")?;
+    let names = dump::databases_numbered(connection, &scratch_prefix(database))
+        .await
+        .context("databases of earlier rehearsals cannot be looked for")?;
     for name in names {
         tracing::warn!(database = name, "dropping what an earlier rehearsal left behind");
         drop_patiently(connection, &name)

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
@@ -91,6 +92,14 @@ pub async fn migration_of(connection: &mut PgConnection) -> Result<Option<i64>, 
         .fetch_one(connection)
         .await
         .map_err(StoreError::during(step))
+}
+
+/// Returns when the first migration was applied; `None` when none ever was.
+pub async fn installed_at(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    sqlx::query_scalar("SELECT min(installed_on) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::during("store.dump.installed_at"))
 }
 
 /// Returns the newest migration of this release.
@@ -318,6 +327,18 @@ pub async fn other_sessions(connection: &mut PgConnection) -> Result<i64, StoreE
     .fetch_one(connection)
     .await
     .map_err(StoreError::during("store.dump.other_sessions"))
+}
+
+/// Returns the databases of the server that are named `prefix` and a number; the prefix has no sign that patterns know.
+pub async fn databases_numbered(
+    connection: &mut PgConnection,
+    prefix: &str,
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE datname ~ ('^' || $1 || '[0-9]+$')")
+        .bind(prefix)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::during("store.dump.databases_numbered"))
 }
 
 /// Makes an empty database on the same server.
