@@ -14,6 +14,8 @@ pub mod people;
 pub mod reasons;
 pub mod result;
 pub mod tally;
+#[cfg(test)]
+mod tests;
 pub mod validation;
 #[cfg(test)]
 mod vectors;

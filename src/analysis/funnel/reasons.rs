@@ -26,7 +26,7 @@ pub const FEATURE_PERCENT_MIN: u64 = 2;
 /// Adjusted p value up to which a difference is called significant.
 pub const SIGNIFICANCE: f64 = 0.05;
 
-/// Features shown for each step, the most significant first.
+/// Features shown for each step.
 const FEATURES_MAX: usize = 30;
 
 /// What the sessions in which a step was done say about stopping there.
@@ -39,7 +39,7 @@ pub struct Reasons {
     pub went_on: u64,
     /// Features common enough to be looked at.
     pub tested: usize,
-    /// At most 30, the most significant first.
+    /// At most 30: first what significantly goes with dropping, the most significant first.
     pub features: Vec<Feature>,
 }
 
@@ -169,10 +169,11 @@ impl ReasonsTally {
         adjust(&mut answer);
         for reasons in &mut answer {
             reasons.features.sort_by(|one, other| {
-                let strength = |feature: &Feature| feature.odds_ratio.ln().abs();
-                one.p_value_adjusted
-                    .total_cmp(&other.p_value_adjusted)
-                    .then_with(|| strength(other).total_cmp(&strength(one)))
+                let says_less = |feature: &Feature| !feature.significant || feature.odds_ratio <= 1.0;
+                says_less(one)
+                    .cmp(&says_less(other))
+                    .then_with(|| one.p_value_adjusted.total_cmp(&other.p_value_adjusted))
+                    .then_with(|| other.odds_ratio.total_cmp(&one.odds_ratio))
             });
             reasons.features.truncate(FEATURES_MAX);
         }

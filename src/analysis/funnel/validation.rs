@@ -420,3 +420,193 @@ fn check_sessions(conditions: &[SessionConditionIn], flaws: &mut Flaws) -> Vec<S
     }
     checked
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn flaws(value: Value) -> Vec<(String, String)> {
+        let definition: FunnelDefinition = serde_json::from_value(value).unwrap();
+        let flaws = definition.check().err().unwrap_or_default();
+        flaws.into_iter().map(|flaw| (flaw.field, flaw.detail)).collect()
+    }
+
+    fn step(number: i64, event_type: &str) -> Value {
+        json!({"number": number, "name": event_type, "event_type": event_type})
+    }
+
+    /// Asserts that a funnel has one flaw, in this field, whose sentence holds this text.
+    fn assert_flaw(value: Value, field: &str, text: &str) {
+        let found = flaws(value);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].0, field);
+        assert!(found[0].1.contains(text), "{}", found[0].1);
+        assert!(found[0].1.ends_with('.'), "{}", found[0].1);
+    }
+
+    fn with_step(members: Value) -> Value {
+        let mut middle = step(2, "b");
+        for (name, member) in members.as_object().unwrap() {
+            middle[name] = member.clone();
+        }
+        json!({"steps": [step(1, "a"), middle, step(3, "c")]})
+    }
+
+    #[test]
+    fn numbers_run_from_one_without_gaps() {
+        let steps = |numbers: &[i64]| {
+            let steps: Vec<Value> = numbers.iter().map(|number| step(*number, "a")).collect();
+            json!({ "steps": steps })
+        };
+        assert!(flaws(steps(&[1, 2, 3])).is_empty());
+        assert_flaw(
+            steps(&[1, 3]),
+            "steps[1].number",
+            "Step 2 is missing before step 3",
+        );
+        assert_flaw(
+            steps(&[2, 3]),
+            "steps[0].number",
+            "Step 1 is missing before step 2",
+        );
+        assert_flaw(steps(&[1, 1]), "steps[1].number", "two steps 1");
+        assert_flaw(steps(&[1, 2, 1]), "steps[2].number", "comes after step 2");
+        assert_flaw(steps(&[0, 1]), "steps[0].number", "numbered from 1");
+        assert_flaw(steps(&[1]), "steps", "at least two");
+        assert_flaw(steps(&[]), "steps", "at least two");
+        let many: Vec<i64> = (1..=21).collect();
+        assert_flaw(steps(&many), "steps", "at most 20 steps, not 21");
+    }
+
+    #[test]
+    fn a_pattern_must_be_able_to_match_a_page() {
+        for good in [
+            "/",
+            "/a/*",
+            "*",
+            "*/cart",
+            "shop.example/*",
+            "localhost/x",
+            "localhost:3000/*",
+            "*.example/*",
+        ] {
+            assert!(flaws(with_step(json!({"page": good}))).is_empty(), "{good}");
+        }
+        for (bad, text) in [
+            ("", "empty"),
+            ("cart", "matches no page"),
+            ("cart/pay", "matches no page"),
+            ("shop.example", "matches no page"),
+            ("https://shop.example/cart", "scheme"),
+            ("/search?q=*", "without query"),
+            ("/a b", "' '"),
+        ] {
+            assert_flaw(with_step(json!({"page": bad})), "steps[1].page", text);
+        }
+    }
+
+    #[test]
+    fn a_step_says_what_it_means() {
+        let nothing = json!({"steps": [step(1, "a"), {"number": 2, "name": "b"}]});
+        assert_flaw(nothing, "steps[1]", "Say which event");
+        assert_flaw(
+            with_step(json!({"event_type": "Add To Cart"})),
+            "steps[1].event_type",
+            "no event has",
+        );
+        assert_flaw(with_step(json!({"name": "  "})), "steps[1].name", "1 to 100");
+        assert_flaw(
+            with_step(json!({"where": [{"property": "colour", "op": "eq", "value": "red"}]})),
+            "steps[1].where[0]",
+            "no property",
+        );
+    }
+
+    #[test]
+    fn times_fit_each_other_and_the_window() {
+        let window = |seconds: i64| json!({"steps": [step(1, "a"), step(2, "b")], "window_seconds": seconds});
+        assert!(flaws(window(WINDOW_SECONDS_MAX)).is_empty());
+        for bad in [0, -1, WINDOW_SECONDS_MAX + 1, i64::MAX] {
+            assert_flaw(window(bad), "window_seconds", "365 days");
+        }
+        let times = |min: i64, max: i64| with_step(json!({"min_seconds": min, "max_seconds": max}));
+        assert!(flaws(times(5, 5)).is_empty());
+        assert_flaw(times(6, 5), "steps[1].min_seconds", "exclude each other");
+        assert_flaw(times(-1, 5), "steps[1].min_seconds", "from 0");
+        let mut last = json!({"steps": [step(1, "a"), step(2, "b")]});
+        last["steps"][1]["max_seconds"] = json!(9);
+        assert_flaw(last, "steps[1].max_seconds", "no step comes after");
+        let mut long = window(5);
+        long["steps"][0]["min_seconds"] = json!(6);
+        assert_flaw(long, "steps[0].min_seconds", "longer than the window");
+    }
+
+    #[test]
+    fn only_a_step_in_the_middle_may_be_left_out() {
+        assert!(flaws(with_step(json!({"optional": true}))).is_empty());
+        for (at, text) in [(0, "opens the funnel"), (2, "leads to")] {
+            let mut value = with_step(json!({}));
+            value["steps"][at]["optional"] = json!(true);
+            assert_flaw(value, &format!("steps[{at}].optional"), text);
+        }
+        let mut unordered = with_step(json!({"optional": true}));
+        unordered["order"] = json!("unordered");
+        assert_flaw(unordered, "steps[1].optional", "how many steps");
+    }
+
+    #[test]
+    fn an_exclusion_is_no_step() {
+        let mut value = with_step(json!({}));
+        value["exclude"] = json!([{"event_type": "x"}, {"event_type": "b"}]);
+        assert_flaw(value, "exclude[1]", "This is step 2");
+    }
+
+    #[test]
+    fn sessions_are_asked_for_what_they_have() {
+        let mut value = with_step(json!({}));
+        value["sessions"] = json!([{"dimension": "shoe_size", "in": ["42"]}]);
+        assert_flaw(
+            value.clone(),
+            "sessions[0].dimension",
+            "no dimension of a session",
+        );
+        value["sessions"] = json!([{"dimension": "browser", "in": []}]);
+        assert_flaw(value, "sessions[0].in", "1 to 100 values");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let found = flaws(json!({
+            "steps": [{"number": 1, "name": "", "page": "cart"}, {"number": 3, "name": "b"}],
+            "window_seconds": 0,
+            "exclude": [{}],
+            "sessions": [{"dimension": "x", "in": []}],
+        }));
+        let fields: Vec<&str> = found.iter().map(|(field, _)| field.as_str()).collect();
+        assert_eq!(
+            fields,
+            [
+                "window_seconds",
+                "steps[1].number",
+                "steps[0].name",
+                "steps[0].page",
+                "steps[1]",
+                "exclude[0]",
+                "sessions[0].in",
+                "sessions[0].dimension",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_what_is_kept() {
+        let mut value = with_step(json!({"optional": true, "min_seconds": 1}));
+        value["window_seconds"] = json!(60);
+        value["order"] = json!("strict");
+        value["count_by"] = json!("session");
+        let definition: FunnelDefinition = serde_json::from_value(value.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&definition).unwrap(), value);
+    }
+}
