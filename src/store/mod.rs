@@ -15,6 +15,7 @@ pub mod events;
 pub(crate) mod events_read;
 pub mod export;
 pub(crate) mod filter;
+pub mod funnels;
 pub mod identity;
 pub mod index_changes;
 pub(crate) mod index_read;

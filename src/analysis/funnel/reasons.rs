@@ -290,7 +290,14 @@ mod tests {
         story.visit_as(1, visit, &[(0, "click", ""), (5, "page_view", "/cart")]);
         let view = story.view();
         let names = view.names();
-        let session = view.find(1).unwrap().sessions().next().unwrap();
+        let session = view
+            .shards()
+            .iter()
+            .find_map(|shard| shard.people().next())
+            .unwrap()
+            .sessions()
+            .next()
+            .unwrap();
         for dimension in DIMENSIONS {
             let key = Traits::of(session).key(dimension, &names);
             assert_eq!(key, dimension.key(&names, session), "{dimension:?}");

@@ -265,7 +265,6 @@ fn a_chain_is_booked_on_its_entry_and_may_end_after_the_period() {
 fn two_devices_of_a_person_are_one_in_people_and_two_in_sessions() {
     let mut story = Story::default();
     let phone = Visit {
-        device: 1,
         device_type: "mobile",
         ..Visit::default()
     };
@@ -273,7 +272,13 @@ fn two_devices_of_a_person_are_one_in_people_and_two_in_sessions() {
     story.visit(1, &[CART, PURCHASE]);
     story.visit_as(1, phone, &[CHECKOUT]);
     let view = story.view();
-    assert!(view.find(1).unwrap().is_interleaved());
+    assert!(
+        view.shards()
+            .iter()
+            .find_map(|shard| shard.people().next())
+            .unwrap()
+            .is_interleaved()
+    );
     let scope = Scope::of_time(0, DAY);
     let people = answer(&view, checkout(), &scope, Options::default());
     assert_eq!(entered(&people), [1, 1, 1]);
@@ -355,7 +360,6 @@ fn told(people: &[Vec<(u8, u8, u8)>]) -> Story {
             own.sort_by_key(|event| event.0);
             let visit = Visit {
                 device_type,
-                device: number as u32,
                 ..Visit::default()
             };
             if !own.is_empty() {

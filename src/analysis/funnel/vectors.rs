@@ -353,7 +353,13 @@ impl Vector {
         }
         let mut walker = Walker::new(&plan);
         let mut removed = false;
-        walker.walk(view.find(1).unwrap(), |_| removed = true);
+        walker.walk(
+            view.shards()
+                .iter()
+                .find_map(|shard| shard.people().next())
+                .unwrap(),
+            |_| removed = true,
+        );
         (!removed).then_some(0)
     }
 }
