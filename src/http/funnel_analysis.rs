@@ -12,14 +12,22 @@ use super::{
     auth::ReadAccess,
     extract::{self, Path},
     funnels::{checked, find},
-    insight::{Answer, Asked, Engine, ScopeIn, run, subject},
+    insight::{Answer, Asked, Engine, ScopeIn, Subject, run, subject},
     list::{Page, PageQuery, RangeQuery},
     problem::{BodyProblems, CommonProblems, MissingProblem, Problem},
+    snapshot::begin_snapshot,
     state::AppState,
 };
-use crate::analysis::{
-    dimension::Dimension,
-    funnel::{Funnel, FunnelAnswer, FunnelDefinition, Options, Plan, StepOutcome, analyze, find_people},
+use crate::{
+    analysis::{
+        dimension::Dimension,
+        funnel::{Funnel, FunnelAnswer, FunnelDefinition, Options, Plan, StepOutcome, analyze, find_people},
+        scope::{PeopleSet, Scope},
+    },
+    index::{
+        View,
+        question::{QuestionError, read_for_question},
+    },
 };
 
 /// What to answer besides the steps.
@@ -128,10 +136,50 @@ async fn answer(
 ) -> Result<Json<Answer<FunnelAnswer>>, Problem> {
     let options = asked.question.options();
     let subject = subject(state, &asked.range, asked.conditions)?;
-    let (view, engine) = (Arc::clone(&subject.view), Engine::Index);
-    let scope = subject.scope.clone();
+    let (view, scope, engine) = view_for(state, &funnel, &subject, options.compare).await?;
     let data = run(move || analyze(&view, &funnel, &scope, options)).await?;
     Ok(Json(subject.answer(data, engine)))
+}
+
+/// Returns what answers a funnel, and the scope in its numbers: the index, or one read for this question alone when
+/// there are conditions that only the store can judge.
+async fn view_for(
+    state: &AppState,
+    funnel: &Funnel,
+    subject: &Subject,
+    compare: bool,
+) -> Result<(Arc<View>, Scope, Engine), Problem> {
+    let scope = subject.scope.clone();
+    let groups = funnel.event_conditions();
+    if groups.is_empty() {
+        return Ok((Arc::clone(&subject.view), scope, Engine::Index));
+    }
+    let from = if compare {
+        scope.from - (scope.to - scope.from)
+    } else {
+        scope.from
+    };
+    let to = scope.to.saturating_add(funnel.rules.window);
+    let mut snapshot = begin_snapshot(state).await?;
+    let view = match read_for_question(&mut snapshot, from, to, &groups).await {
+        Ok(view) => view,
+        Err(QuestionError::Store(error)) => return Err(error.into()),
+        Err(QuestionError::TooLarge) => {
+            return Err(Problem::unprocessable(
+                "question_too_large",
+                "Conditions on properties are answered by the database, and this time holds too many events for it. Ask \
+                 about less time, or without these conditions.",
+            ));
+        }
+    };
+    let people = scope.people.as_deref().map(|people| {
+        let (own, others) = (subject.view.names(), view.names());
+        let found = people
+            .iter()
+            .filter_map(|person| others.people.find(*own.people.get(person)));
+        Arc::new(found.collect::<PeopleSet>())
+    });
+    Ok((Arc::new(view), Scope { people, ..scope }, Engine::Sql))
 }
 
 /// List the people behind a number of a funnel
@@ -165,8 +213,7 @@ async fn list_people(
         ));
     }
     let subject = subject(&state, &asked.range, asked.conditions)?;
-    let (view, _) = view_for(&state, &funnel, &subject, false).await?;
-    let scope = subject.scope.clone();
+    let (view, scope, _) = view_for(&state, &funnel, &subject, false).await?;
     let mut found = run(move || {
         let plan = Plan::new(&funnel, &scope, &view.names());
         let people = find_people(&view, &plan, step - 1, outcome);

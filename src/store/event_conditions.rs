@@ -5,11 +5,18 @@
 
 use std::borrow::Cow;
 
+use chrono::{DateTime, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::{Postgres, QueryBuilder};
+use sqlx::{Arguments as _, PgConnection, Postgres, QueryBuilder, postgres::PgArguments};
 use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    StoreError,
+    person::{in_span, spans_of_sessions},
+};
 
 /// What custom properties begin with on the wire.
 pub const CUSTOM_PREFIX: &str = "properties.";
@@ -315,6 +322,48 @@ pub fn push_marks(query: &mut QueryBuilder<Postgres>, groups: &[Vec<EventConditi
         query.push(" THEN ").push_bind(1_i32 << bit).push(" ELSE 0 END");
     }
     query.push(")");
+}
+
+/// Returns for each session the marks of its events at or after `not_before`, in the order that
+/// [`super::index_read::events_of`] has them.
+pub(crate) async fn marks_of(
+    connection: &mut PgConnection,
+    sessions: &[Uuid],
+    not_before: DateTime<Utc>,
+    groups: &[Vec<EventCondition>],
+) -> Result<Vec<(Uuid, Vec<u32>)>, StoreError> {
+    let step = "store.event_conditions.marks_of";
+    let mut arguments = PgArguments::default();
+    arguments
+        .add(sessions)
+        .map_err(sqlx::Error::Encode)
+        .map_err(StoreError::during(step))?;
+    let mut query = QueryBuilder::with_arguments("SELECT span.session, ", arguments);
+    push_marks(&mut query, groups);
+    query.push(concat!(
+        " FROM ",
+        spans_of_sessions!(),
+        " span JOIN events e ON ",
+        in_span!("e", "timestamp"),
+        " WHERE e.timestamp >= "
+    ));
+    query
+        .push_bind(not_before)
+        .push(" ORDER BY span.session, e.timestamp, e.seq NULLS FIRST, e.event_id COLLATE \"C\"");
+    let rows: Vec<(Uuid, i32)> = query
+        .build_query_as()
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::during(step))?;
+    let of_sessions = rows.chunk_by(|one, next| one.0 == next.0);
+    Ok(of_sessions
+        .map(|rows| {
+            (
+                rows[0].0,
+                rows.iter().map(|(_, marks)| marks.unsigned_abs()).collect(),
+            )
+        })
+        .collect())
 }
 
 #[cfg(test)]

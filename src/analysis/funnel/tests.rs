@@ -232,12 +232,8 @@ fn people_behind_a_number_are_those_that_were_counted() {
         assert_eq!(count(StepOutcome::Dropped), step.abandoned);
     }
     let dropped = find_people(&view, &plan, 0, StepOutcome::Dropped);
-    let number = view
-        .names()
-        .people
-        .values()
-        .position(|id| *id == Uuid::from_u128(110));
-    assert!(dropped.contains(number.unwrap() as u32));
+    let number = view.names().people.find(Uuid::from_u128(110));
+    assert!(dropped.contains(number.unwrap()));
 }
 
 #[test]
@@ -420,5 +416,60 @@ proptest! {
             answer(&view, value.clone(), &plain, Options::default()),
             answer(&view, value, &filtered, Options::default())
         );
+    }
+}
+
+/// The tables of the worked example, as the documentation writes them.
+fn worked_example() -> [String; 2] {
+    let options = Options {
+        reasons: true,
+        ..Options::default()
+    };
+    let all = answer(&shop().view(), checkout(), &Scope::of_time(0, DAY), options);
+    let percent = |rate: Option<f64>| rate.map_or(String::new(), |rate| format!("{:.1} %", rate * 100.0));
+    let steps = all.funnel.steps.iter().map(|step| {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            step.name,
+            step.entered,
+            step.completed,
+            step.abandoned,
+            percent(step.rate_of_first),
+            percent(step.rate_of_previous),
+            step.seconds_to_next.map_or(String::new(), |seconds| seconds.median.to_string()),
+        )
+    });
+    let reasons = all.reasons.unwrap();
+    let drops = reasons[1]
+        .features
+        .iter()
+        .filter(|feature| feature.significant && feature.odds_ratio > 1.0);
+    let features = drops.map(|feature| {
+        format!(
+            "| {} = {} | {} | {} | {} | {} | {:.2} | {:.1} ({:.1} to {:.1}) | {:.1e} |",
+            feature.dimension.as_str(),
+            feature.value.as_deref().unwrap_or("none"),
+            feature.dropped,
+            feature.went_on,
+            percent(Some(feature.drop_rate)),
+            percent(Some(feature.drop_rate_without)),
+            feature.lift,
+            feature.odds_ratio,
+            feature.odds_ratio_low,
+            feature.odds_ratio_high,
+            feature.p_value_adjusted,
+        )
+    });
+    [
+        steps.collect::<Vec<_>>().join("\n"),
+        features.collect::<Vec<_>>().join("\n"),
+    ]
+}
+
+#[test]
+fn the_worked_example_of_the_documentation_is_what_is_answered() {
+    let page = include_str!("../../../docs/analysis/funnels.md");
+    for table in worked_example() {
+        assert!(page.contains(&table), "docs/analysis/funnels.md lacks:\n{table}");
     }
 }
