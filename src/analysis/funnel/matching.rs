@@ -101,10 +101,14 @@ impl Funnel {
     }
 }
 
+/// Numbers of event types in the index.
+const TYPES: usize = 1 << u16::BITS;
+
 /// By number: the bits of what matches. An event matches where all its tables agree.
 #[derive(Clone, Debug)]
 struct Tables {
-    types: Vec<u32>,
+    /// One for each number that a type can have, so that no bound is checked for each event.
+    types: Box<[u32; TYPES]>,
     /// Empty when no pattern asks for pages.
     pages: Vec<u32>,
     /// By mark: the bits that need it.
@@ -114,7 +118,7 @@ struct Tables {
 
 impl Tables {
     fn new(funnel: &Funnel, names: &Names) -> Self {
-        let mut types = vec![0; names.types.len()];
+        let mut types = Box::new([0; TYPES]);
         let mut pages = Vec::new();
         let mut marks = Vec::new();
         let patterns = funnel.matches().any(|(_, wanted)| wanted.page.is_some());
@@ -148,10 +152,9 @@ impl Tables {
     }
 
     fn mask(&self, event_type: u16, page: impl Fn() -> u32, marks: impl Fn() -> u32) -> u32 {
-        let found = |table: &[u32], at: u32| table.get(at as usize).copied().unwrap_or(0);
-        let mut mask = found(&self.types, event_type.into());
+        let mut mask = self.types[usize::from(event_type)];
         if mask != 0 && !self.pages.is_empty() {
-            mask &= found(&self.pages, page());
+            mask &= self.pages.get(page() as usize).copied().unwrap_or(0);
         }
         if mask & self.needs_mark != 0 {
             let marks = marks();

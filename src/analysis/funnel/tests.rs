@@ -436,7 +436,8 @@ fn worked_example() -> [String; 2] {
             step.abandoned,
             percent(step.rate_of_first),
             percent(step.rate_of_previous),
-            step.seconds_to_next.map_or(String::new(), |seconds| seconds.median.to_string()),
+            step.seconds_to_next
+                .map_or(String::new(), |seconds| seconds.median.to_string()),
         )
     });
     let reasons = all.reasons.unwrap();

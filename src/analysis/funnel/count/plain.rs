@@ -17,8 +17,10 @@ pub(super) struct Levels {
 
 impl Levels {
     fn clear(&mut self, steps: usize) {
-        self.chains.clear();
         self.chains.resize(steps, Chain::EMPTY);
+        for chain in &mut self.chains {
+            chain.reached = 0;
+        }
         self.last_exclusion = None;
     }
 
@@ -38,21 +40,21 @@ impl Levels {
         while left != 0 {
             let step = left.ilog2() as usize;
             left ^= 1 << step;
-            if step == 0 {
-                self.raise(0, Chain::EMPTY.with_all(1, time));
+            let (earlier, later) = self.chains.split_at_mut(step);
+            let present = &mut later[0];
+            let Some(before) = earlier.last() else {
+                present.push(0, time);
+                continue;
+            };
+            let is_newer = present.reached == 0 || present.entry() < before.entry();
+            if before.reached == 0 || !is_newer || !rules.is_open(before.entry(), time) {
                 continue;
             }
-            let before = &self.chains[step - 1];
-            if before.reached == 0 || !rules.is_open(before.entry(), time) {
-                continue;
-            }
-            let present = &self.chains[step];
-            if present.reached != 0 && present.entry() >= before.entry() {
-                continue;
-            }
-            let mut chain = *before;
-            chain.push(step, time);
-            if !self.raise(step, chain) {
+            // Chains are longer than what is in use of them, and this is where the time goes.
+            present.times[..step].copy_from_slice(&before.times[..step]);
+            present.reached = before.reached;
+            present.push(step, time);
+            if self.last_exclusion.is_some_and(|last| last > present.entry()) {
                 return false;
             }
         }

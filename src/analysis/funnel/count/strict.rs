@@ -79,6 +79,11 @@ pub(super) fn count(rules: &Rules, hits: &[Hit], scratch: &mut Scratch) -> Outco
         if any & 1 == 0 && !strict.is_running {
             continue;
         }
+        if any == 0 {
+            strict.running.fill(None);
+            strict.is_running = false;
+            continue;
+        }
         masks.clear();
         masks.extend(moment.iter().map(|hit| hit.mask & STEP_BITS));
         strict.take(rules, moment[0].time, masks);
