@@ -36,6 +36,16 @@ impl PeopleSet {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// Returns the numbers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
+        let words = self.words.iter().enumerate();
+        words.flat_map(|(word, bits)| {
+            (0..u64::BITS)
+                .filter(move |bit| bits >> bit & 1 == 1)
+                .map(move |bit| word as u32 * u64::BITS + bit)
+        })
+    }
+
     /// Adds everybody of another set.
     pub fn merge(&mut self, other: &Self) {
         if other.words.len() > self.words.len() {
@@ -287,5 +297,6 @@ mod tests {
         assert!(set.contains(64) && !set.contains(63) && !set.contains(9999));
         set.merge(&[2, 1000].into_iter().collect());
         assert_eq!(set.len(), 5);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [1, 2, 64, 200, 1000]);
     }
 }

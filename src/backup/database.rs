@@ -139,6 +139,8 @@ async fn load_table(
     table: &Table,
     file: &str,
 ) -> anyhow::Result<()> {
+    // Some tables are not empty when they are made.
+    dump::empty(connection, &table.name).await?;
     let mut rows = set.unpack(file)?;
     let mut copy = connection.copy_in_raw(&dump::copy_in_statement(table)).await?;
     let mut piece = vec![0; PIECE];

@@ -11,6 +11,8 @@ mod customers;
 mod event_in;
 mod events;
 pub mod extract;
+mod funnel_analysis;
+mod funnels;
 pub mod ingest;
 mod insight;
 mod journey;
@@ -61,6 +63,8 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
         .merge(ledger::routes())
+        .merge(funnels::routes())
+        .merge(funnel_analysis::routes())
         .merge(keys::routes())
         .merge(ingest::routes())
         .merge(rights::routes())

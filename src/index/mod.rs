@@ -9,6 +9,8 @@
 //! [`live`] keeps the state that the next view is made of. [`full`] fills it from the store, [`file`] from a snapshot
 //! file, and [`feed`] follows what writers change, which [`load`] reads. Everything it says about memory is counted, not guessed.
 //!
+//! What only the store can tell of events is read for one question at a time ([`question`]).
+//!
 //! Times are microseconds since 1970 in UTC ([`Micros`]).
 
 pub mod block;
@@ -18,6 +20,7 @@ pub mod full;
 pub mod live;
 pub mod load;
 pub mod names;
+pub mod question;
 pub mod rows;
 pub mod view;
 

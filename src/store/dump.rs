@@ -255,6 +255,12 @@ pub fn copy_in_statement(table: &Table) -> String {
     )
 }
 
+/// Removes a table's rows.
+pub async fn empty(connection: &mut PgConnection, table: &str) -> Result<(), StoreError> {
+    let statement = format!("DELETE FROM {}", quoted(table));
+    run(connection, "store.dump.empty", statement).await
+}
+
 /// Counts a table's rows.
 pub async fn count_rows(connection: &mut PgConnection, table: &str) -> Result<u64, StoreError> {
     let count: i64 = sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {}", quoted(table))))
