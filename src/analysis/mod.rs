@@ -5,7 +5,8 @@
 //! answer is written is none of its business.
 //!
 //! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
-//! is about.
+//! is about, and [`calendar`] cuts time into the days, weeks and months of a time zone.
 
+pub mod calendar;
 pub mod dimension;
 pub mod scope;
