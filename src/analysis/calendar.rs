@@ -67,11 +67,7 @@ pub fn floor(instant: DateTime<Utc>, interval: Interval, zone: Tz) -> Option<Dat
 /// Returns the range of the same length right before `from..to`.
 ///
 /// A range of whole local days is moved by days, so that it stays one across a change of the clock.
-pub fn previous(
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    zone: Tz,
-) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+pub fn previous(from: DateTime<Utc>, to: DateTime<Utc>, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let first_day = local(from, zone)?.date();
     let end_day = local(to, zone)?.date();
     let whole_days = day_start(first_day, zone) == Some(from) && day_start(end_day, zone) == Some(to);

@@ -5,8 +5,10 @@
 //! answer is written is none of its business.
 //!
 //! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
-//! is about, and [`calendar`] cuts time into the days, weeks and months of a time zone.
+//! is about, [`counted`] which sessions that makes, and [`calendar`] cuts time into the days, weeks and months of a time zone.
 
 pub mod calendar;
+pub mod counted;
 pub mod dimension;
+pub mod path;
 pub mod scope;
