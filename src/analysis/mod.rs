@@ -7,6 +7,7 @@
 //! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
 //! is about, [`counted`] which sessions that makes, and [`calendar`] cuts time into the days, weeks and months of a time zone.
 
+pub mod attribution;
 pub mod calendar;
 pub mod counted;
 pub mod dimension;
