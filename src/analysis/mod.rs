@@ -12,4 +12,5 @@ pub mod calendar;
 pub mod counted;
 pub mod dimension;
 pub mod path;
+pub mod retention;
 pub mod scope;
