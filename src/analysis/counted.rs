@@ -79,7 +79,13 @@ mod tests {
             ..Scope::of_time(10, 20)
         };
         let counted = Counted::new(&view, &scope);
-        let sessions = view.find(1).unwrap().sessions();
+        let person = view
+            .shards()
+            .iter()
+            .flat_map(|shard| shard.people())
+            .next()
+            .unwrap();
+        let sessions = person.sessions();
         let found: Vec<bool> = sessions.map(|session| counted.has(session)).collect();
         assert_eq!(found, [false, true, false, false]);
     }

@@ -4,6 +4,7 @@
 
 pub mod address;
 mod assets;
+mod attribution;
 pub mod auth;
 pub mod cors;
 mod customers;
@@ -22,11 +23,13 @@ mod metrics_overview;
 pub mod observe;
 pub mod openapi;
 mod pages;
+mod paths;
 mod period;
 pub mod problem;
 #[cfg(test)]
 mod read_tests;
 mod reference;
+mod retention;
 pub mod rights;
 mod sdk_files;
 mod sessions;
@@ -59,6 +62,9 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(events::routes())
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
+        .merge(paths::routes())
+        .merge(attribution::routes())
+        .merge(retention::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())

@@ -39,7 +39,13 @@ struct Shares {
 }
 
 /// Shares everything out.
-pub(super) fn share_out(view: &View, values: &Values, found: &Found, question: &Question) -> Attribution {
+pub(super) fn share_out(
+    view: &View,
+    values: &Values,
+    found: &Found,
+    question: &Question,
+    look_back_covered: bool,
+) -> Attribution {
     let purses = purses(view, &found.conversions);
     let effects = found.chain.removal_effects();
     let shares: Vec<(Model, Shares)> = question
@@ -61,6 +67,7 @@ pub(super) fn share_out(view: &View, values: &Values, found: &Found, question: &
     let is_direct_only = |(_, touches): &(&Conversion, &[Touch])| touches.iter().all(|touch| touch.is_direct);
     Attribution {
         dimension: question.dimension,
+        look_back_covered,
         conversions: found.conversions.len() as u64,
         people: found.converters,
         direct_only: found.paths().filter(is_direct_only).count() as u64,

@@ -180,6 +180,9 @@ pub struct ConversionPath {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Attribution {
     pub dimension: Dimension,
+    /// False when the look-back of the earliest conversions reaches to before what the index covers: touches may be
+    /// missing.
+    pub look_back_covered: bool,
     pub conversions: u64,
     /// People who converted.
     pub people: u64,
@@ -197,5 +200,6 @@ pub fn attribute(view: &View, scope: &Scope, question: &Question) -> Attribution
     let counted = Counted::new(view, scope);
     let values = Values::new(view, &counted, question);
     let found = Found::walk(view, &counted, &values, question);
-    credit::share_out(view, &values, &found, question)
+    let look_back_covered = scope.from.saturating_sub(question.look_back) >= view.covered_from;
+    credit::share_out(view, &values, &found, question, look_back_covered)
 }

@@ -62,13 +62,12 @@ fn told() -> impl Strategy<Value = Vec<Told>> {
 
 fn story(told: &[Told]) -> Story {
     let mut story = Story::default();
-    for (device, session) in told.iter().enumerate() {
+    for session in told {
         let visit = Visit {
             channel: session.channel,
             device_type: session.device_type,
             flags: if session.converted { flag::CONVERTED } else { 0 },
             order: session.order,
-            device: device as u32,
             ..Visit::default()
         };
         let mut events = vec![(session.start, "page_view", "/")];
@@ -387,6 +386,8 @@ fn the_example_of_the_documentation_holds() {
         [(vec!["Direct"], 1), (vec!["Email", "Paid Search", "Direct"], 1)]
     );
     assert!(found.values.iter().all(|line| line.removal_effect.is_none()));
+    // The story begins where the index does.
+    assert!(!found.look_back_covered);
 }
 
 #[test]

@@ -74,11 +74,8 @@ fn timed(begin: i64, events: &Events) -> Events {
 
 fn story(told: &[Told]) -> Story {
     let mut story = Story::default();
-    for (device, (person, begin, events)) in told.iter().enumerate() {
-        let visit = Visit {
-            device: device as u32,
-            ..Visit::default()
-        };
+    for (person, begin, events) in told {
+        let visit = Visit { ..Visit::default() };
         story.visit_as(*person, visit, &timed(*begin, events));
     }
     story

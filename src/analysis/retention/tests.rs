@@ -31,9 +31,8 @@ fn told() -> impl Strategy<Value = Vec<Told>> {
 
 fn story(told: &[Told]) -> Story {
     let mut story = Story::default();
-    for (device, (person, hours, phone, buys)) in told.iter().enumerate() {
+    for (person, hours, phone, buys) in told {
         let visit = Visit {
-            device: device as u32,
             device_type: if *phone { "mobile" } else { "desktop" },
             flags: if *buys { flag::CONVERTED } else { 0 },
             ..Visit::default()
