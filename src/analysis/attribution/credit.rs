@@ -2,6 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
+use rayon::prelude::*;
 use rust_decimal::Decimal;
 
 use super::{
@@ -50,7 +51,7 @@ pub(super) fn share_out(
     let effects = found.chain.removal_effects();
     let shares: Vec<(Model, Shares)> = question
         .models
-        .iter()
+        .par_iter()
         .map(|model| {
             let shares = match model {
                 Model::DataDriven => Shares::by_effect(&effects, found, &purses),

@@ -96,7 +96,7 @@ fn key_of(dimension: Dimension, source: &Source) -> NameId {
 }
 
 fn count_sessions(view: &View, counted: &Counted<'_>, sources: &[(NameId, bool)]) -> KeyMap<u64> {
-    view.fold(
+    view.sum(
         KeyMap::default,
         |counts, person| {
             if !counted.has_person(person) {

@@ -5,6 +5,7 @@
 //! docs/analysis/paths.md.
 
 mod group;
+mod keys;
 mod tally;
 mod walk;
 

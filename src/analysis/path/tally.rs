@@ -1,14 +1,11 @@
 //! Many paths: the most frequent nodes of each level, then the links between them.
 
-use std::collections::HashMap;
-
 use super::{
-    Direction, Link, Node, NodeKind, Paths,
+    Direction, Link, Node, NodeKind, Paths, TOP_MAX,
+    keys::KeyTable,
     walk::{Key, Plan, Scratch, Trace},
 };
 use crate::{analysis::counted::Counted, index::View};
-
-type KeyMap<T> = HashMap<Key, T, foldhash::fast::RandomState>;
 
 /// How often each node is passed, by level.
 #[derive(Debug, Default)]
@@ -16,15 +13,18 @@ pub(super) struct Tally {
     considered: u64,
     paths: u64,
     people: u64,
-    levels: Vec<KeyMap<u64>>,
+    levels: Vec<KeyTable<u32>>,
     scratch: Scratch,
 }
 
-/// The shown nodes of one level: by key its rank. The rest has the rank after the last.
+/// The shown nodes of one level. By key the rank from 1 on; the rest has none, and comes after the last.
 struct Shown {
-    ranks: KeyMap<usize>,
+    ranks: KeyTable<u8>,
+    shown: usize,
     nodes: Vec<Node>,
 }
+
+const _: () = assert!(TOP_MAX < u8::MAX as usize, "a rank fits");
 
 /// Links between the shown nodes, in dense tables.
 #[derive(Debug)]
@@ -40,10 +40,10 @@ impl Tally {
     /// Counts nodes.
     pub(super) fn count(view: &View, counted: &Counted<'_>, plan: &Plan) -> Self {
         let start = || Self {
-            levels: (0..plan.depth).map(|_| KeyMap::default()).collect(),
+            levels: (0..plan.depth).map(|_| KeyTable::new(plan)).collect(),
             ..Self::default()
         };
-        view.fold(
+        view.sum(
             start,
             |tally, person| {
                 let before = tally.paths;
@@ -51,7 +51,7 @@ impl Tally {
                 tally.considered += plan.trace_person(counted, person, &mut tally.scratch, |trace| {
                     *paths += 1;
                     for (level, key) in levels.iter_mut().zip(&trace.nodes) {
-                        *level.entry(*key).or_default() += 1;
+                        *level.get_mut(*key) += 1;
                     }
                 });
                 tally.people += u64::from(tally.paths > before);
@@ -65,9 +65,7 @@ impl Tally {
         self.paths += other.paths;
         self.people += other.people;
         for (level, other) in self.levels.iter_mut().zip(other.levels) {
-            for (key, count) in other {
-                *level.entry(key).or_default() += count;
-            }
+            other.each(|key, count| *level.get_mut(key) += count);
         }
     }
 
@@ -91,8 +89,9 @@ impl Tally {
 }
 
 impl Shown {
-    fn new(level: usize, counts: &KeyMap<u64>, plan: &Plan) -> Self {
-        let mut keys: Vec<(Key, u64)> = counts.iter().map(|(key, count)| (*key, *count)).collect();
+    fn new(level: usize, counts: &KeyTable<u32>, plan: &Plan) -> Self {
+        let mut keys: Vec<(Key, u64)> = Vec::new();
+        counts.each(|key, count| keys.push((key, u64::from(count))));
         // Names decide between equals, so that the answer is always the same.
         let order = |(one, count): &(Key, u64), (other, other_count): &(Key, u64)| {
             let by_name = || plan.texts(*one).cmp(&plan.texts(*other));
@@ -104,11 +103,10 @@ impl Shown {
         let shown_count = plan.top.min(keys.len());
         let (top, _) = keys.split_at_mut(shown_count);
         top.sort_unstable_by(order);
-        let ranks = top
-            .iter()
-            .enumerate()
-            .map(|(rank, (key, _))| (*key, rank))
-            .collect();
+        let mut ranks = KeyTable::new(plan);
+        for (rank, (key, _)) in (1..).zip(top.iter()) {
+            *ranks.get_mut(*key) = rank;
+        }
         let node = |(key, count): &(Key, u64)| Node {
             count: *count,
             ..plan.node(level, *key)
@@ -123,11 +121,18 @@ impl Shown {
                 ..bare(level, NodeKind::Other, all - shown)
             });
         }
-        Self { ranks, nodes }
+        Self {
+            ranks,
+            shown: shown_count,
+            nodes,
+        }
     }
 
     fn rank(&self, key: Key) -> usize {
-        self.ranks.get(&key).copied().unwrap_or(self.ranks.len())
+        match self.ranks.get(key) {
+            0 => self.shown,
+            rank => usize::from(rank) - 1,
+        }
     }
 }
 
@@ -165,7 +170,7 @@ impl Links {
     }
 
     fn count(view: &View, counted: &Counted<'_>, plan: &Plan, shown: &[Shown]) -> Self {
-        view.fold(
+        view.sum(
             || Self::new(plan),
             |links, person| {
                 let Self {

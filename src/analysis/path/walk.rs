@@ -12,7 +12,7 @@ const PAGE_VIEW: &str = "page_view";
 /// What an event without a page is named by.
 const NO_PAGE: &str = "(no page)";
 
-/// A node by numbers: the page's group, and above it the event type, 0 for a page that was viewed.
+/// A node by number: its kind times the number of groups of pages, and the group.
 pub(super) type Key = u64;
 
 /// A question as tables to look up in.
@@ -22,8 +22,12 @@ pub(super) struct Plan {
     types: Vec<Box<str>>,
     /// By event type: whether it makes a step.
     is_step: Vec<bool>,
-    /// Number of [`PAGE_VIEW`] when page views are steps by their page alone.
-    page_view: Option<u16>,
+    /// Whether page views are steps by their page alone.
+    is_pages: bool,
+    /// By event type: its kind.
+    kinds: Vec<u32>,
+    /// By kind: the event type that its nodes show; [`NONE`] for pages alone.
+    types_of_kinds: Vec<u16>,
     anchor: Option<AnchorTable>,
     pub(super) direction: Direction,
     pub(super) unit: Unit,
@@ -68,11 +72,9 @@ impl Plan {
         let mut plan = Self {
             is_step: is_step.collect(),
             groups: Groups::new(names, &question.grouping),
-            page_view: names
-                .types
-                .find(PAGE_VIEW)
-                .filter(|_| is_pages)
-                .map(|found| found as u16),
+            is_pages,
+            kinds: Vec::new(),
+            types_of_kinds: Vec::new(),
             types,
             anchor: None,
             direction: question.direction,
@@ -93,7 +95,32 @@ impl Plan {
                     .collect()
             }),
         });
+        plan.number_kinds();
         plan
+    }
+
+    /// Gives each event type that can be a node its kind, so that nodes are numbered as densely as can be.
+    fn number_kinds(&mut self) {
+        self.kinds = vec![0; self.types.len()];
+        if self.is_pages {
+            self.types_of_kinds.push(NONE as u16);
+        }
+        for event_type in 0..self.types.len() {
+            let is_anchor = self
+                .anchor
+                .as_ref()
+                .is_some_and(|anchor| anchor.types[event_type]);
+            let is_page_alone = self.is_pages && self.is_step[event_type];
+            if (self.is_step[event_type] || is_anchor) && !is_page_alone {
+                self.kinds[event_type] = self.types_of_kinds.len() as u32;
+                self.types_of_kinds.push(event_type as u16);
+            }
+        }
+    }
+
+    /// Returns how many keys there are.
+    pub(super) fn keys(&self) -> usize {
+        self.types_of_kinds.len() * self.groups.texts.len()
     }
 
     /// Gives every path of a person to `each`; returns how many sessions, or people, were considered.
@@ -201,25 +228,22 @@ impl Plan {
 
     /// A page view without a page shows nothing, so it is no step among pages.
     fn is_step(&self, (event_type, page): (u16, NameId)) -> bool {
-        self.is_step[usize::from(event_type)] && (page != NONE || self.page_view.is_none())
+        self.is_step[usize::from(event_type)] && (page != NONE || !self.is_pages)
     }
 
     fn key(&self, (event_type, page): (u16, NameId)) -> Key {
+        let kind = Key::from(self.kinds[usize::from(event_type)]);
         let node = Key::from(self.groups.node_of_page[page as usize]);
-        if self.page_view == Some(event_type) {
-            node
-        } else {
-            Key::from(event_type) << 32 | node
-        }
+        kind * self.groups.texts.len() as Key + node
     }
 
     /// Returns event type and page of a key; empty where there is none.
     pub(super) fn texts(&self, key: Key) -> (&str, &str) {
+        let groups = self.groups.texts.len() as Key;
+        let event_type = self.types_of_kinds[(key / groups) as usize];
+        let page = self.groups.texts.get((key % groups) as NameId);
         // The type with number 0 is the empty text.
-        (
-            &self.types[(key >> 32) as usize],
-            self.groups.texts.get(key as u32),
-        )
+        (&self.types[usize::from(event_type)], page)
     }
 
     /// Returns the node of a key, with no paths yet.

@@ -147,7 +147,7 @@ pub fn retain(view: &View, scope: &Scope, question: &Question) -> Result<Retenti
         starts: &starts,
         question,
     };
-    let tally = view.fold(
+    let tally = view.sum(
         || Tally::new(starts.len(), question.periods),
         |tally, person| walk.add(tally, person),
         Tally::merge,
