@@ -7,5 +7,8 @@
 //! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
 //! is about.
 
+pub mod contrast;
 pub mod dimension;
+pub mod numeric;
 pub mod scope;
+pub mod series;
