@@ -16,7 +16,7 @@ use crate::{
         ledger::audit,
         queue::{Queue, QueueError},
     },
-    ops::{Clock, jobs::last_runs},
+    ops::{Clock, jobs::last_runs, web},
     store::{
         MIGRATOR, StoreError,
         situation::{self, Situation},
@@ -491,9 +491,7 @@ async fn examine_service(config: &Config) -> Finding {
         .replace("[::]", "[::1]");
     let url = format!("http://{address}/ready");
     let answer = async {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
-            .build()?;
+        let client = web::client().timeout(Duration::from_secs(5)).build()?;
         client.get(&url).send().await
     };
     match answer.await {
