@@ -3,6 +3,7 @@
 //! A resource is a file with `pub(crate) fn routes() -> OpenApiRouter<AppState>`, merged in [`resources`].
 
 pub mod address;
+mod alerts;
 mod assets;
 pub mod auth;
 mod calendar;
@@ -59,6 +60,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(events::routes())
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
+        .merge(alerts::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())
