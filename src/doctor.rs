@@ -1,5 +1,6 @@
 //! `doctor`: looks at everything the service depends on, and says what to do about what it finds.
 
+mod alerts;
 mod backup;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -100,6 +101,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
             findings.extend(examine_store(&mut connection, config, clock, queue.as_deref()).await);
             drop(connection);
             findings.extend(examine_jobs(config, clock).await);
+            findings.extend(alerts::examine(config, clock).await);
             findings.extend(backup::examine(config, clock).await);
         }
         Err(error) => findings.push(Finding::failure(

@@ -4,6 +4,8 @@
 //! could not be kept. Stopping: HTTP, counters, writers, direct commits, so that everything accepted is
 //! either in the store or safe in the queue when the process ends.
 
+mod alerting;
+mod follow;
 pub mod jobs;
 mod readiness;
 #[cfg(test)]
@@ -19,10 +21,13 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::alerting::Alerting;
 use crate::{
+    alert::{evaluate::Settings, notify::Notifier},
     config::{Config, IpPolicy, QueueMode},
     event::{CountryDatabase, Hasher, Policy},
     http::{self, AppState, Parts, ingest::Reception},
+    index::Index,
     ingest::{
         Intake,
         direct::Direct,
@@ -49,6 +54,9 @@ const PROGRESS_PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// How long the end waits for database connections to be given back; everything is stored by then.
 const POOL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the index to be saved: a few hundred megabytes to the disk.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a writer that panicked stays away.
 const WRITER_PAUSE: Duration = Duration::from_secs(1);
@@ -91,6 +99,9 @@ pub struct Service {
     counting: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     committing: JoinHandle<()>,
+    /// Ends the follower of the index, after everybody who stores.
+    indexing: CancellationToken,
+    follower: Option<JoinHandle<()>>,
     jobs: Jobs,
 }
 
@@ -138,13 +149,24 @@ impl Service {
             counting.push(metrics::spawn_upkeep(handle.clone(), draining.clone()));
         }
 
+        let index = config.index.enabled.then(Arc::<Index>::default);
+        let indexing = CancellationToken::new();
+        let follower = index.clone().map(|index| {
+            let settings = follow::settings(&config);
+            tokio::spawn(follow::run(index, settler.clone(), settings, indexing.clone()))
+        });
+
         let mut parts = Parts::new(pool.clone(), config.clone(), options.clock.clone());
         parts.metrics = options.metrics;
         parts.demo_key = options.demo_key;
         parts.reception = Some(reception);
         parts.rights = Some(rights(&config, &settler, queue.clone()));
-        parts.readiness = readiness::checks(&pool, queue.as_ref());
-        parts.system = readiness::information(&pool, queue.as_ref(), situation);
+        parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
+        parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
+        parts.index = index.clone();
+        let notifier = Notifier::new(pool.clone(), options.clock.clone(), &config)
+            .context("messages about alerts cannot be sent")?;
+        parts.notifier = Some(notifier.clone());
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -158,11 +180,18 @@ impl Service {
             pool.clone(),
             queue.clone(),
             situation,
+            index.filter(|_| config.alerts.enabled).map(|index| Alerting {
+                index,
+                queue: queue.clone(),
+                settings: Settings::new(&config),
+                notifier: notifier.clone(),
+            }),
             &config,
             options.clock.clone(),
             closing.clone(),
         );
         if config.jobs.enabled {
+            counting.push(tokio::spawn(notifier.run(draining.clone())));
             jobs.start()
                 .await
                 .context("the scheduled jobs cannot be started")?;
@@ -190,6 +219,8 @@ impl Service {
             counting,
             writers,
             committing,
+            indexing,
+            follower,
             jobs,
         })
     }
@@ -257,6 +288,12 @@ impl Service {
             .is_err()
         {
             abort.abort();
+        }
+        self.indexing.cancel();
+        if let Some(follower) = self.follower
+            && tokio::time::timeout(INDEX_PATIENCE, follower).await.is_err()
+        {
+            tracing::warn!("the index was not saved in time; the next start fills it from the store");
         }
         self.ending.cancel();
         // Somebody who stopped reading an export may still hold a connection.
@@ -343,6 +380,7 @@ pub fn settler(config: &Config, pool: PgPool, situation: Situation, options: &Op
         rules: Arc::new(rules(config)),
         hasher: Hasher::new(&config.secrets.api_key_salt),
         clock: options.clock.clone(),
+        committed: Arc::default(),
     }
 }
 

@@ -12,6 +12,7 @@
 //! Unknown keys are refused by name, wrong types by key and layer, and all problems are reported at once.
 
 mod alerts;
+mod analysis;
 mod backup;
 mod error;
 mod ingest;
@@ -34,6 +35,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use alerts::{Alerts, BASELINE_WEEKS_MAX, SmtpSecurity};
+pub use analysis::Index;
 pub use backup::Backup;
 pub use error::{ConfigError, Problem};
 pub use ingest::{Ingest, QueueMode, Writer};
@@ -63,6 +65,7 @@ pub struct Config {
     pub retention: Retention,
     pub site: Site,
     pub alerts: Alerts,
+    pub index: Index,
     pub jobs: Jobs,
     pub backup: Backup,
     pub telemetry: Telemetry,
@@ -81,6 +84,7 @@ pub const SECTIONS: &[Section] = &[
     Retention::SECTION,
     Site::SECTION,
     Alerts::SECTION,
+    Index::SECTION,
     Jobs::SECTION,
     Backup::SECTION,
     Telemetry::SECTION,

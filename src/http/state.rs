@@ -10,7 +10,9 @@ use super::{
     ingest::Reception,
     system::{ReadinessCheck, SystemInformation},
 };
-use crate::{alert::notify::Notifier, config::Config, event::Hasher, ops::Clock, rights::Rights};
+use crate::{
+    alert::notify::Notifier, config::Config, event::Hasher, index::Index, ops::Clock, rights::Rights,
+};
 
 /// Handle on the service, cheap to clone; its fields are those of [`Parts`].
 #[derive(Clone)]
@@ -35,6 +37,8 @@ pub struct Parts {
     pub rights: Option<Rights>,
     /// Sends messages about alerts; `None` on a node that does not.
     pub notifier: Option<Notifier>,
+    /// The journey index; `None` on a node that keeps none.
+    pub index: Option<Arc<Index>>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -55,6 +59,7 @@ impl Parts {
             reception: None,
             rights: None,
             notifier: None,
+            index: None,
             demo_key: None,
         }
     }

@@ -207,6 +207,16 @@ pub async fn resolve(
         .map_err(StoreError::during("store.alerts.resolve"))
 }
 
+/// Removes alerts that were resolved before `before`, with the messages about them.
+pub async fn prune_resolved(connection: &mut PgConnection, before: DateTime<Utc>) -> Result<u64, StoreError> {
+    let done = sqlx::query("DELETE FROM alerts WHERE resolved_at < $1")
+        .bind(before)
+        .execute(connection)
+        .await
+        .map_err(StoreError::during("store.alerts.prune_resolved"))?;
+    Ok(done.rows_affected())
+}
+
 /// Returns one alert.
 pub async fn find(connection: &mut PgConnection, id: Uuid) -> Result<Option<AlertRow>, StoreError> {
     let mut query = QueryBuilder::<Postgres>::new("SELECT ");

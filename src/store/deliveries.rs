@@ -50,17 +50,18 @@ pub async fn enqueue(
     Ok(())
 }
 
-/// Takes the messages that are due, oldest first. Until `lease_until` nobody else takes them; should this process die,
+/// Takes the messages to these channels that are due, oldest first. Until `lease_until` nobody else takes them; should this process die,
 /// they are tried again then.
 pub async fn claim_due(
     connection: &mut PgConnection,
     now: DateTime<Utc>,
     lease_until: DateTime<Utc>,
+    channels: &[&str],
     rows_max: i64,
 ) -> Result<Vec<DeliveryRow>, StoreError> {
     sqlx::query_as(
         "UPDATE alert_deliveries SET attempts = attempts + 1, next_attempt_at = $2
-         WHERE id IN (SELECT id FROM alert_deliveries WHERE state = 'pending' AND next_attempt_at <= $1
+         WHERE id IN (SELECT id FROM alert_deliveries WHERE state = 'pending' AND next_attempt_at <= $1 AND channel = ANY($4)
                       ORDER BY next_attempt_at, id LIMIT $3 FOR UPDATE SKIP LOCKED)
          RETURNING id, alert_id, channel, event, content, state, attempts, created_at, next_attempt_at, finished_at,
                    last_error",
@@ -68,6 +69,7 @@ pub async fn claim_due(
     .bind(now)
     .bind(lease_until)
     .bind(rows_max)
+    .bind(channels)
     .fetch_all(connection)
     .await
     .map_err(StoreError::during("store.deliveries.claim_due"))
@@ -128,6 +130,26 @@ pub async fn mark_for_retry(
         .await
         .map_err(StoreError::during("store.deliveries.mark_for_retry"))?;
     Ok(())
+}
+
+/// Gives up messages from before `before` to channels other than these, and returns how many there were.
+pub async fn abandon(
+    connection: &mut PgConnection,
+    channels: &[&str],
+    before: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE alert_deliveries SET state = 'failed', finished_at = $3, last_error = 'the channel is not set up any more'
+         WHERE state = 'pending' AND created_at < $2 AND channel <> ALL($1)",
+    )
+    .bind(channels)
+    .bind(before)
+    .bind(now)
+    .execute(connection)
+    .await
+    .map_err(StoreError::during("store.deliveries.abandon"))?;
+    Ok(done.rows_affected())
 }
 
 /// Returns the messages about an alert, oldest first.

@@ -17,6 +17,8 @@ pub(crate) mod events_read;
 pub mod export;
 pub(crate) mod filter;
 pub mod identity;
+pub mod index_changes;
+pub(crate) mod index_read;
 pub mod keys;
 pub mod ledger;
 pub(crate) mod ledger_read;

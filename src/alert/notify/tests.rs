@@ -259,7 +259,7 @@ async fn a_message_whose_sender_died_is_sent_by_another_after_its_lease(pool: Pg
     let alert = world.raise("traffic").await;
     let mut connection = world.pool.acquire().await.unwrap();
     let lease_until = now() + TimeDelta::minutes(2);
-    let taken = deliveries::claim_due(&mut connection, now(), lease_until, 10)
+    let taken = deliveries::claim_due(&mut connection, now(), lease_until, &["webhook"], 10)
         .await
         .unwrap();
     assert_eq!(taken.len(), 1);

@@ -134,7 +134,8 @@ impl Notifier {
             .acquire()
             .await
             .map_err(StoreError::during("store.deliveries.connect"))?;
-        let due = deliveries::claim_due(&mut connection, now, lease_until, BATCH).await?;
+        let names: Vec<&str> = shared.channels.iter().map(Channel::name).collect();
+        let due = deliveries::claim_due(&mut connection, now, lease_until, &names, BATCH).await?;
         drop(connection);
         // Each on its own: one receiver that hangs delays no other one.
         let attempts = join_all(due.iter().map(|delivery| self.attempt(delivery))).await;
