@@ -164,9 +164,12 @@ impl Service {
         parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
         parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
         parts.index = index.clone();
-        let notifier = Notifier::new(pool.clone(), options.clock.clone(), &config)
+        // A node that runs no jobs raises no alert, and need not have the secrets of their channels.
+        let notifier = (config.jobs.enabled && config.alerts.enabled)
+            .then(|| Notifier::new(pool.clone(), options.clock.clone(), &config))
+            .transpose()
             .context("messages about alerts cannot be sent")?;
-        parts.notifier = Some(notifier.clone());
+        parts.notifier = notifier.clone();
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -180,18 +183,18 @@ impl Service {
             pool.clone(),
             queue.clone(),
             situation,
-            index.filter(|_| config.alerts.enabled).map(|index| Alerting {
+            index.zip(notifier.clone()).map(|(index, notifier)| Alerting {
                 index,
                 queue: queue.clone(),
                 settings: Settings::new(&config),
-                notifier: notifier.clone(),
+                notifier,
             }),
             &config,
             options.clock.clone(),
             closing.clone(),
         );
         if config.jobs.enabled {
-            counting.push(tokio::spawn(notifier.run(draining.clone())));
+            counting.extend(notifier.map(|notifier| tokio::spawn(notifier.run(draining.clone()))));
             jobs.start()
                 .await
                 .context("the scheduled jobs cannot be started")?;

@@ -225,7 +225,7 @@ impl RateBaseline {
 
 /// Adds up weeks, leaving out the one that differs most from the others while it differs too much and more than half of
 /// the weeks remain.
-fn without_odd_weeks(weeks: &[Count]) -> Count {
+pub(super) fn without_odd_weeks(weeks: &[Count]) -> Count {
     let mut kept: Vec<Count> = weeks.to_vec();
     while kept.len() > 2 && kept.len() - 1 > weeks.len() / 2 {
         let total = sum(&kept);

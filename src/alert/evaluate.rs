@@ -335,3 +335,7 @@ fn figures(alarm: &Alarm, reasons: &[Reason]) -> Figures {
         reasons: serde_json::to_value(reasons).unwrap_or(Value::Null),
     }
 }
+
+#[cfg(test)]
+#[path = "evaluate_tests.rs"]
+mod tests;

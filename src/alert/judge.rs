@@ -229,7 +229,12 @@ fn count(
     Some(evidence_of_count(window, baseline, calendar.end(), length))
 }
 
-fn evidence_of_count(window: Window, baseline: CountBaseline, end: Hour, length: usize) -> Evidence {
+pub(super) fn evidence_of_count(
+    window: Window,
+    baseline: CountBaseline,
+    end: Hour,
+    length: usize,
+) -> Evidence {
     let expected = baseline.expected;
     Evidence {
         window,
@@ -322,7 +327,12 @@ fn rate(
 /// The two-proportion z test takes shares to be normal. Of few trials those near 0 or 1 are not, so the binomial tail
 /// must agree, of as many trials as would stray as much: fewer when weeks differ, and when the reference is itself
 /// known from few.
-fn chance_of_rate(direction: Direction, observed: Count, reference: Count, dispersion: f64) -> f64 {
+pub(super) fn chance_of_rate(
+    direction: Direction,
+    observed: Count,
+    reference: Count,
+    dispersion: f64,
+) -> f64 {
     let z = two_proportions(observed, reference, dispersion);
     let ratio = observed.trials as f64 / reference.trials as f64;
     let worth = 1.0 / (dispersion * (1.0 + ratio));

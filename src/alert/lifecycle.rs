@@ -115,3 +115,121 @@ pub fn find<'a>(
         alarms.iter().find(|one| one.subject == subject),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+
+    use super::*;
+    use crate::{
+        alert::{
+            baseline::Calendar,
+            judge::{judge, measure},
+        },
+        analysis::series::{Count, Hourly},
+    };
+
+    const THRESHOLDS: Thresholds = Thresholds {
+        weeks_min: 3,
+        rate_fall_min: 0.2,
+        traffic_fall_min: 0.3,
+        error_rise_min: 0.5,
+        trials_min: 20,
+        expected_min: 10.0,
+        false_alarm: 1.0 / 8760.0,
+    };
+
+    const NOW: Hour = 500_000;
+
+    /// Judges a conversion rate of 10 % of 1000 in earlier weeks, and these successes in the last hours.
+    fn judged(last: &[u64]) -> (Option<Measured>, Option<Alarm>) {
+        let mut series = Hourly::zeros(NOW - 6 * 168, NOW);
+        series.counts.fill(Count::new(1000, 100));
+        let hours = series.counts.len();
+        for (place, successes) in last.iter().rev().enumerate() {
+            series.counts[hours - 1 - place].successes = *successes;
+        }
+        let calendar = Calendar::new(NOW, Tz::UTC);
+        let measured = measure(Subject::ConversionRate, &series, &calendar, &THRESHOLDS).unwrap();
+        let alarms = judge(std::slice::from_ref(&measured), &THRESHOLDS);
+        (Some(measured), alarms.first().copied())
+    }
+
+    fn step(history: &History, last: &[u64]) -> Step {
+        let (measured, alarm) = judged(last);
+        next(history, measured.as_ref(), alarm.as_ref(), NOW, 6, &THRESHOLDS)
+    }
+
+    fn open(severity: Severity, quiet_evaluations: u16) -> History {
+        let open = Open {
+            severity,
+            window: Window::Hour,
+            effect: -0.6,
+            quiet_evaluations,
+        };
+        History {
+            open: Some(open),
+            past: None,
+        }
+    }
+
+    fn past(severity: Severity, hours_ago: Hour) -> History {
+        History {
+            open: None,
+            past: Some(Past {
+                severity,
+                resolved: NOW - hours_ago,
+            }),
+        }
+    }
+
+    #[test]
+    fn an_alarm_opens_once_and_goes_on_until_it_is_graver() {
+        assert!(
+            matches!(step(&History::default(), &[40]), Step::Open(alarm) if alarm.severity == Severity::High)
+        );
+        assert_eq!(step(&open(Severity::High, 0), &[40]), Step::Confirm);
+        assert!(matches!(
+            step(&open(Severity::Medium, 0), &[40]),
+            Step::Escalate(_)
+        ));
+        assert_eq!(step(&History::default(), &[97]), Step::Nothing);
+    }
+
+    #[test]
+    fn an_alert_is_over_when_its_figure_is_back_twice_in_a_row() {
+        assert_eq!(step(&open(Severity::High, 0), &[97]), Step::Calm(1));
+        assert_eq!(step(&open(Severity::High, 1), &[97]), Step::Resolve);
+        assert_eq!(step(&open(Severity::High, 1), &[40]), Step::Confirm);
+        // Neither bad enough for an alarm nor good enough for the end.
+        assert_eq!(step(&open(Severity::High, 1), &[85]), Step::Calm(0));
+        assert_eq!(step(&open(Severity::High, 0), &[85]), Step::Nothing);
+    }
+
+    #[test]
+    fn an_hour_that_is_back_ends_an_alert_while_its_day_is_still_bad() {
+        let mut day = vec![40; 20];
+        day.push(99);
+        assert_eq!(
+            judged(&day).1.map(|alarm| alarm.evidence.window),
+            Some(Window::Day)
+        );
+        assert_eq!(step(&open(Severity::High, 1), &day), Step::Resolve);
+        // That day then opens no alert of its own.
+        assert_eq!(step(&past(Severity::Low, 6), &day), Step::Nothing);
+        assert!(matches!(step(&past(Severity::Low, 24), &day), Step::Open(_)));
+    }
+
+    #[test]
+    fn after_an_alert_only_a_graver_one_opens_until_it_has_cooled_down() {
+        assert_eq!(step(&past(Severity::High, 5), &[40]), Step::Nothing);
+        assert!(matches!(step(&past(Severity::High, 6), &[40]), Step::Open(_)));
+        assert!(matches!(step(&past(Severity::Medium, 1), &[40]), Step::Open(_)));
+    }
+
+    #[test]
+    fn without_data_an_open_alert_stays_as_it_is() {
+        let step = next(&open(Severity::High, 1), None, None, NOW, 6, &THRESHOLDS);
+        assert_eq!(step, Step::Nothing);
+    }
+}

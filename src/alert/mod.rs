@@ -7,6 +7,8 @@
 //! from the index.
 
 pub mod baseline;
+#[cfg(test)]
+mod documentation;
 pub mod evaluate;
 pub mod judge;
 pub mod lifecycle;

@@ -27,7 +27,7 @@ const MONTH: Hour = 720;
 
 const ZONE: Tz = chrono_tz::Europe::Vienna;
 
-const THRESHOLDS: Thresholds = Thresholds {
+pub(super) const THRESHOLDS: Thresholds = Thresholds {
     weeks_min: 3,
     rate_fall_min: 0.2,
     traffic_fall_min: 0.3,

@@ -71,3 +71,175 @@ pub fn reasons(view: &View, alarm: &Alarm, calendar: &Calendar) -> Vec<Reason> {
         Subject::NoData | Subject::FunnelStep { .. } => Vec::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono_tz::Tz;
+
+    use super::*;
+    use crate::{
+        alert::{
+            evaluate::{Findings, examine},
+            judge::{Severity, Thresholds},
+        },
+        analysis::contrast::Change,
+        index::{
+            rows::flag,
+            testing::{Story, Visit},
+        },
+    };
+
+    const THRESHOLDS: Thresholds = Thresholds {
+        weeks_min: 3,
+        rate_fall_min: 0.2,
+        traffic_fall_min: 0.3,
+        error_rise_min: 0.5,
+        trials_min: 20,
+        expected_min: 10.0,
+        false_alarm: 1.0 / 8760.0,
+    };
+
+    /// Tuesday 2026-06-16, 12:00 UTC.
+    const NOW: Hour = 494_892;
+
+    /// What is wrong in the last day.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Trouble {
+        None,
+        /// Nobody with a mobile buys.
+        MobileCheckout,
+        /// A campaign brings as many visitors again, who do not buy.
+        Campaign,
+        /// Every session of one browser has an error.
+        Errors,
+        /// Nothing comes.
+        Silence,
+    }
+
+    /// Five weeks of a shop with 60 sessions an hour, half of them mobile, a fifth with a purchase.
+    fn shop(trouble: Trouble) -> View {
+        let mut story = Story::default();
+        let mut person = 0;
+        for hour in NOW - 5 * 168..NOW {
+            let is_now = hour >= NOW - 24;
+            if is_now && trouble == Trouble::Silence {
+                continue;
+            }
+            let sessions = if is_now && trouble == Trouble::Campaign {
+                120
+            } else {
+                60
+            };
+            for number in 0..sessions {
+                person += 1;
+                let is_mobile = number % 2 == 0;
+                let is_campaign = number >= 60;
+                let lost = is_campaign || is_now && trouble == Trouble::MobileCheckout && is_mobile;
+                let buys = number % 10 < 2 && !lost;
+                let browser = if number % 4 == 1 { "Safari" } else { "Firefox" };
+                let fails = if is_now && trouble == Trouble::Errors && browser == "Safari" {
+                    2
+                } else {
+                    30
+                };
+                let fails = number / 2 % fails == 0;
+                let visit = Visit {
+                    device_type: if is_mobile { "mobile" } else { "desktop" },
+                    browser,
+                    campaign: is_campaign.then_some("spring"),
+                    flags: if buys { flag::CONVERTED } else { 0 }
+                        | if fails { flag::SCRIPT_ERRORS } else { 0 },
+                    ..Visit::default()
+                };
+                let start = hour * HOUR + number * 50_000_000 % HOUR;
+                let event = if fails { "error" } else { "click" };
+                let last = if buys { "purchase" } else { "click" };
+                story.visit_as(
+                    person,
+                    visit,
+                    &[
+                        (start, "page_view", "/"),
+                        (start + 1, event, "/"),
+                        (start + 2, last, "/"),
+                    ],
+                );
+            }
+        }
+        story.view()
+    }
+
+    fn look(view: &View) -> Findings {
+        examine(&series(view, NOW), NOW, Tz::UTC, &THRESHOLDS)
+    }
+
+    /// The alarms of a trouble, each with its first reason.
+    fn told(trouble: Trouble) -> Vec<(Subject, Severity, Option<(Dimension, String, Change)>)> {
+        let view = shop(trouble);
+        let findings = look(&view);
+        let told = findings.alarms.iter().map(|alarm| {
+            let reasons = reasons(&view, alarm, findings.calendar(alarm));
+            let first = reasons.into_iter().next();
+            let first =
+                first.map(|reason| (reason.dimension, reason.value.unwrap_or_default(), reason.change));
+            (alarm.subject, alarm.severity, first)
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn a_shop_without_trouble_has_no_alarm() {
+        let findings = look(&shop(Trouble::None));
+        assert_eq!(findings.measured.len(), 4);
+        assert_eq!(findings.alarms, []);
+    }
+
+    #[test]
+    fn a_broken_mobile_checkout_is_told_with_its_device() {
+        let mobile = (Dimension::DeviceType, "mobile".to_owned(), Change::Rate);
+        let told = told(Trouble::MobileCheckout);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(
+            (told[0].0, told[0].2.clone()),
+            (Subject::ConversionRate, Some(mobile))
+        );
+    }
+
+    #[test]
+    fn a_campaign_that_brings_nobody_who_buys_is_told_by_name() {
+        let campaign = (Dimension::Campaign, "spring".to_owned(), Change::Mix);
+        let told = told(Trouble::Campaign);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(
+            (told[0].0, told[0].2.clone()),
+            (Subject::ConversionRate, Some(campaign))
+        );
+    }
+
+    #[test]
+    fn errors_of_one_browser_are_told_with_it() {
+        let browser = (Dimension::Browser, "Safari".to_owned(), Change::Rate);
+        let told = told(Trouble::Errors);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(
+            (told[0].0, told[0].2.clone()),
+            (Subject::ErrorRate, Some(browser))
+        );
+    }
+
+    #[test]
+    fn silence_is_told_as_traffic_and_as_missing_data() {
+        let told = told(Trouble::Silence);
+        let subjects: Vec<_> = told
+            .iter()
+            .map(|(subject, severity, _)| (*subject, *severity))
+            .collect();
+        assert!(
+            subjects.contains(&(Subject::NoData, Severity::Critical)),
+            "{subjects:?}"
+        );
+        assert!(
+            subjects.contains(&(Subject::Traffic, Severity::Critical)),
+            "{subjects:?}"
+        );
+    }
+}

@@ -88,7 +88,8 @@ pub struct Reason {
     pub sessions: u64,
 }
 
-/// Names the segments that the change of a share is concentrated in, the largest part first.
+/// Names the segments that the change of a share is concentrated in, the most telling first: those that hold the most of
+/// it beyond their part of the sessions.
 pub fn reasons_of_rate(segments: &[Segment]) -> Vec<Reason> {
     let mut named = Vec::new();
     for of_dimension in by_dimension(segments) {
@@ -98,7 +99,9 @@ pub fn reasons_of_rate(segments: &[Segment]) -> Vec<Reason> {
             continue;
         }
         for segment in of_dimension {
-            named.extend(rate_reason(segment, now, reference, change, segments.len()));
+            let part = segment.now.trials as f64 / now.trials as f64;
+            let reason = rate_reason(segment, now, reference, change, segments.len());
+            named.extend(reason.map(|reason| (reason.share - part, reason)));
         }
     }
     strongest(named)
@@ -138,7 +141,7 @@ fn rate_reason(segment: &Segment, now: Count, reference: Count, change: f64, tes
     })
 }
 
-/// Names the segments that a fall of a number below `expected` is concentrated in, the largest part first.
+/// Names the segments that a fall of a number below `expected` is concentrated in, the most telling first.
 pub fn reasons_of_fall(segments: &[Segment], expected: f64) -> Vec<Reason> {
     let mut named = Vec::new();
     for of_dimension in by_dimension(segments) {
@@ -158,7 +161,7 @@ pub fn reasons_of_fall(segments: &[Segment], expected: f64) -> Vec<Reason> {
             // Twice the variance of chance, since no segment comes exactly as often each week.
             let chance = count_at_most(segment.now.trials, usual, 2.0 * usual);
             if chance <= CHANCE_MAX / segments.len() as f64 {
-                named.push(Reason {
+                let reason = Reason {
                     dimension: segment.dimension,
                     value: segment.value.clone(),
                     change: Change::Volume,
@@ -166,7 +169,8 @@ pub fn reasons_of_fall(segments: &[Segment], expected: f64) -> Vec<Reason> {
                     observed: segment.now.trials as f64,
                     share: held,
                     sessions: segment.now.trials,
-                });
+                };
+                named.push((held - part, reason));
             }
         }
     }
@@ -186,10 +190,10 @@ fn totals(segments: &[Segment]) -> (Count, Count) {
     (now, reference)
 }
 
-fn strongest(mut reasons: Vec<Reason>) -> Vec<Reason> {
-    reasons.sort_by(|one, other| other.share.total_cmp(&one.share));
+fn strongest(mut reasons: Vec<(f64, Reason)>) -> Vec<Reason> {
+    reasons.sort_by(|one, other| other.0.total_cmp(&one.0));
     reasons.truncate(NAMED_MAX);
-    reasons
+    reasons.into_iter().map(|(_, reason)| reason).collect()
 }
 
 /// Sessions' keys by dimension, without holding on to the names of the index.

@@ -45,7 +45,7 @@ impl Config {
         self.check_session(&mut rules);
         self.check_retention(&mut rules);
         self.check_site(&mut rules);
-        self.check_alerts(&mut rules, secrets);
+        self.check_alerts(&mut rules);
         self.check_jobs(&mut rules);
         self.check_backup(&mut rules);
         self.check_telemetry(&mut rules);

@@ -27,6 +27,7 @@ use crate::{
     store::keys::{IssuedKey, KeyKind, NewKey, Scope, create_key},
 };
 
+mod alerts;
 mod keys;
 mod pages;
 mod rights;

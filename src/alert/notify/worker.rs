@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::{Channel, Envelope, Mail, SendError, Slack, Webhook};
 use crate::{
     alert::message::Notice,
-    config::Config,
+    config::{Config, SALT_LENGTH_MIN},
     ops::{Clock, metrics as metric},
     store::{
         StoreError,
@@ -69,7 +69,7 @@ impl Notifier {
     /// Sets up the channels of a valid configuration.
     ///
     /// # Errors
-    /// When TLS cannot be prepared.
+    /// When a secret of a channel is missing, or TLS cannot be prepared.
     pub fn new(pool: PgPool, clock: Clock, config: &Config) -> anyhow::Result<Self> {
         let alerts = &config.alerts;
         let timeout = Duration::from_secs(alerts.delivery_timeout_seconds);
@@ -80,10 +80,21 @@ impl Notifier {
         }
         if !alerts.webhook_url.is_empty() {
             let secret = &config.secrets.alert_webhook_secret;
+            anyhow::ensure!(
+                secret.chars().count() >= SALT_LENGTH_MIN,
+                "secrets.alert_webhook_secret: must have at least {SALT_LENGTH_MIN} characters, since messages to \
+                 alerts.webhook_url are signed with it: give it by secrets.alert_webhook_secret_file, for example from: \
+                 openssl rand -base64 32"
+            );
             let webhook = Webhook::new(&alerts.webhook_url, secret, timeout).context("alerts.webhook_url")?;
             channels.push(Channel::Webhook(webhook));
         }
         if !alerts.smtp_host.is_empty() {
+            anyhow::ensure!(
+                alerts.smtp_user.is_empty() || !config.secrets.smtp_password.is_empty(),
+                "secrets.smtp_password: is missing, and alerts.smtp_user logs in with it: give it by \
+                 secrets.smtp_password_file"
+            );
             let mail = Mail::new(alerts, &config.secrets.smtp_password).context("alerts.smtp_host")?;
             channels.push(Channel::Mail(mail));
         }
@@ -258,6 +269,26 @@ fn pause_seconds(attempts: i32, chance: f64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_channel_without_its_secret_is_refused_with_the_remedy() {
+        let pool = PgPool::connect_lazy("postgres://nobody@127.0.0.1:1/nothing").unwrap();
+        let refused = |config: &Config| {
+            let made = Notifier::new(pool.clone(), Clock::system(), config);
+            made.err().map(|error| error.to_string()).unwrap_or_default()
+        };
+        let mut config = Config::default();
+        assert_eq!(refused(&config), "");
+        config.alerts.webhook_url = "https://hook.example/".into();
+        assert!(refused(&config).starts_with("secrets.alert_webhook_secret: must have at least 16"));
+        config.secrets.alert_webhook_secret = "a secret of sixteen".into();
+        config.alerts.smtp_host = "localhost".into();
+        config.alerts.smtp_user = "journey".into();
+        config.alerts.mail_from = "journey@shop.example".into();
+        assert!(refused(&config).starts_with("secrets.smtp_password: is missing"));
+        config.secrets.smtp_password = "hunter2".into();
+        assert_eq!(refused(&config), "");
+    }
 
     #[test]
     fn pauses_double_up_to_an_hour_and_differ_by_chance() {

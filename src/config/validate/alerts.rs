@@ -1,14 +1,16 @@
 //! What the settings of alerts must hold.
+//!
+//! Whether their secrets are there is asked where messages are sent: commands such as a backup are not given them.
 
 use std::net::IpAddr;
 
 use lettre::message::Mailbox;
 
-use super::{Rules, SALT_LENGTH_MIN};
+use super::Rules;
 use crate::config::{BASELINE_WEEKS_MAX, Config, SmtpSecurity};
 
 impl Config {
-    pub(super) fn check_alerts(&self, rules: &mut Rules, secrets: bool) {
+    pub(super) fn check_alerts(&self, rules: &mut Rules) {
         let alerts = &self.alerts;
         rules.hold(
             (2..=BASELINE_WEEKS_MAX).contains(&alerts.weeks_min),
@@ -42,26 +44,12 @@ impl Config {
                 "must be empty or an address that begins with https:// or http://".into()
             });
         }
-        if secrets && !alerts.webhook_url.is_empty() {
-            self.check_webhook_secret(rules);
-        }
         if !alerts.smtp_host.is_empty() {
-            self.check_mail(rules, secrets);
+            self.check_mail(rules);
         }
     }
 
-    fn check_webhook_secret(&self, rules: &mut Rules) {
-        let length = self.secrets.alert_webhook_secret.chars().count();
-        rules.hold(length >= SALT_LENGTH_MIN, "secrets.alert_webhook_secret", || {
-            format!(
-                "must have at least {SALT_LENGTH_MIN} characters, but has {length}: messages to alerts.webhook_url \
-                 are signed with it; give it by secrets.alert_webhook_secret_file, for example from: openssl rand \
-                 -base64 32"
-            )
-        });
-    }
-
-    fn check_mail(&self, rules: &mut Rules, secrets: bool) {
+    fn check_mail(&self, rules: &mut Rules) {
         let alerts = &self.alerts;
         rules.hold(
             (1..=65_535).contains(&alerts.smtp_port),
@@ -88,12 +76,6 @@ impl Config {
                 format!("holds {receiver:?}; each must be an e-mail address such as me@shop.example")
             });
         }
-        let has_password = !self.secrets.smtp_password.is_empty();
-        rules.hold(
-            !secrets || alerts.smtp_user.is_empty() || has_password,
-            "secrets.smtp_password",
-            || "is missing: alerts.smtp_user logs in with it; give it by secrets.smtp_password_file".into(),
-        );
     }
 }
 
