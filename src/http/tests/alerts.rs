@@ -33,6 +33,7 @@ async fn raise(state: &AppState, subject: &str, severity: &'static str) -> Alert
 async fn world(pool: PgPool, change: impl FnOnce(&mut Config)) -> (AppState, String, String) {
     let mut parts = parts(pool.clone());
     let mut config = (*parts.config).clone();
+    config.secrets.alert_webhook_secret = "a secret of sixteen".into();
     change(&mut config);
     parts.notifier = Some(Notifier::new(pool, parts.clock.clone(), &config).unwrap());
     parts.config = Arc::new(config);
