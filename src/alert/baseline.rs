@@ -256,6 +256,8 @@ fn sum(counts: &[Count]) -> Count {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn hour(time: &str) -> Hour {
@@ -335,5 +337,65 @@ mod tests {
         assert_eq!(without_odd_weeks(&[usual; 3]), Count::new(3000, 300));
         // Of two weeks nobody can say which is the odd one.
         assert_eq!(without_odd_weeks(&[usual, broken]), Count::new(2000, 105));
+    }
+
+    /// The hours of a window some weeks ago, one date after the other.
+    fn slowly(end: Hour, length: i64, week: u64, zone: Tz) -> Vec<Hour> {
+        let hours = (1..=length).map(|back| {
+            let now = DateTime::from_timestamp((end - back) * 3600, 0).unwrap();
+            let then = now.with_timezone(&zone).checked_sub_days(Days::new(7 * week));
+            then.unwrap().timestamp() / 3600
+        });
+        hours.collect()
+    }
+
+    proptest! {
+        /// Of three weeks there is no trend, and a median is the middle one.
+        #[test]
+        fn the_expected_number_is_the_middle_of_the_weeks(
+            noise in prop::collection::vec(0_u64..200, 168 * 5),
+            end in 491_000_i64..492_000,
+            length in prop::sample::select(vec![1_usize, 24]),
+        ) {
+            // Times of the winter only, in which every local time exists once.
+            let zone = chrono_tz::Europe::Vienna;
+            let series = Hourly {
+                first: end - 168 * 5,
+                counts: noise.iter().map(|trials| Count::new(*trials, trials / 3)).collect(),
+            };
+            let calendar = Calendar::new(end, zone);
+            let mut weeks: Vec<u64> = (1..=3)
+                .map(|week| slowly(end, length as i64, week, zone).iter().map(|hour| series.at(*hour).trials).sum())
+                .collect();
+            weeks.sort_unstable();
+            let baseline = CountBaseline::of(&series, &calendar, length, 3);
+            prop_assert_eq!(baseline.expected, weeks[1] as f64);
+            let now: u64 = slowly(end, length as i64, 0, zone).iter().map(|hour| series.at(*hour).trials).sum();
+            prop_assert_eq!(baseline.observed, now);
+            prop_assert!(baseline.dispersion >= 0.0);
+        }
+
+        /// Doubling what is observed of a share's baseline changes no share.
+        #[test]
+        fn a_share_does_not_depend_on_how_busy_the_site_is(
+            noise in prop::collection::vec((1_u64..200, 0.0_f64..1.0), 168 * 5),
+        ) {
+            let end = 493_000;
+            let counts = |times: u64| Hourly {
+                first: end - 168 * 5,
+                counts: noise.iter().map(|(trials, share)| {
+                    let successes = (*trials as f64 * share) as u64;
+                    Count::new(trials * times, successes * times)
+                }).collect(),
+            };
+            let calendar = Calendar::new(end, Tz::UTC);
+            // Two weeks: none is ever left out as odd.
+            let (one, two) = (
+                RateBaseline::of(&counts(1), &calendar, 24, 2),
+                RateBaseline::of(&counts(2), &calendar, 24, 2),
+            );
+            prop_assert!((one.reference.rate() - two.reference.rate()).abs() < 1e-12);
+            prop_assert!(one.dispersion >= 1.0 && two.dispersion >= one.dispersion - 1e-9);
+        }
     }
 }

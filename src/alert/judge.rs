@@ -424,6 +424,7 @@ pub fn is_back(measured: &Measured, window: Window, effect: f64, thresholds: &Th
 #[cfg(test)]
 mod tests {
     use chrono_tz::Tz;
+    use proptest::prelude::*;
 
     use super::*;
     pub(super) const THRESHOLDS: Thresholds = Thresholds {
@@ -573,5 +574,58 @@ mod tests {
             !back(Count::new(100, 10)),
             "a hundred sessions may show ten by luck"
         );
+    }
+
+    /// Evidence of this probability, with an effect that is bad enough for any subject.
+    fn certain(p_value: f64) -> Evidence {
+        Evidence {
+            window: Window::Hour,
+            from: END - 1,
+            to: END,
+            expected: 100.0,
+            observed: 0.0,
+            trials: None,
+            effect: -1.0,
+            p_value,
+            weeks: 8,
+            spread: Spread::None,
+        }
+    }
+
+    proptest! {
+        /// Holm's method as it is told: again and again the smallest is taken away while it is small enough.
+        #[test]
+        fn alarms_are_those_of_holms_method(exponents in prop::collection::vec(1.0_f64..9.0, 1..30)) {
+            let step = |number: usize| Subject::FunnelStep { funnel: uuid::Uuid::nil(), step: number as u16 + 1 };
+            let measured: Vec<Measured> = exponents
+                .iter()
+                .enumerate()
+                .map(|(number, exponent)| Measured {
+                    subject: step(number),
+                    evidence: vec![certain(10.0_f64.powf(-exponent))],
+                })
+                .collect();
+            let mut left: Vec<(usize, f64)> = exponents.iter().map(|exponent| 10.0_f64.powf(-exponent)).enumerate().collect();
+            let mut expected = Vec::new();
+            while let Some(place) = (0..left.len()).min_by(|a, b| left[*a].1.total_cmp(&left[*b].1)) {
+                if left[place].1 > THRESHOLDS.false_alarm / left.len() as f64 {
+                    break;
+                }
+                expected.push(step(left.remove(place).0));
+            }
+            let found: Vec<Subject> = judge(&measured, &THRESHOLDS).iter().map(|alarm| alarm.subject).collect();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn a_worse_figure_is_never_less_evidence(trials in 50_u64..2000, usual in 0.05_f64..0.95, a in 0.0_f64..1.0, b in 0.0_f64..1.0) {
+            let reference = Count::new(trials * 8, (trials as f64 * 8.0 * usual) as u64);
+            let p = |share: f64| {
+                let now = Count::new(trials, (trials as f64 * share) as u64);
+                chance_of_rate(Direction::Down, now, reference, 1.2)
+            };
+            let (worse, better) = if a < b { (a, b) } else { (b, a) };
+            prop_assert!(p(worse) <= p(better) + 1e-9, "{} {}", p(worse), p(better));
+        }
     }
 }

@@ -75,7 +75,8 @@ fn may_open(past: Option<&Past>, alarm: &Alarm, now: Hour, cool_down: Hour) -> b
     let Some(past) = past else { return true };
     let evidence = &alarm.evidence;
     let is_old_news = evidence.window == Window::Day && evidence.from < past.resolved;
-    alarm.severity > past.severity && !is_old_news || now - past.resolved >= cool_down && !is_old_news
+    let has_cooled_down = now - past.resolved >= cool_down;
+    !is_old_news && (has_cooled_down || alarm.severity > past.severity)
 }
 
 fn continued(

@@ -172,8 +172,10 @@ mod tests {
         examine(&series(view, NOW), NOW, Tz::UTC, &THRESHOLDS)
     }
 
-    /// The alarms of a trouble, each with its first reason.
-    fn told(trouble: Trouble) -> Vec<(Subject, Severity, Option<(Dimension, String, Change)>)> {
+    /// An alarm with the first of its reasons.
+    type Told = (Subject, Severity, Option<(Dimension, String, Change)>);
+
+    fn told(trouble: Trouble) -> Vec<Told> {
         let view = shop(trouble);
         let findings = look(&view);
         let told = findings.alarms.iter().map(|alarm| {

@@ -90,3 +90,106 @@ fn examine(view: &View, hour: Hour, settings: &Settings) -> (Findings, Vec<Vec<R
     let reasons = reasons.collect();
     (findings, reasons)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        config::Config,
+        index::testing::{Story, Visit},
+        ops::Clock,
+        store::alerts::{self, AlertFilter},
+    };
+
+    /// An hour early enough for the times of a story, which begin in 1970.
+    const NOW: Hour = 20_000;
+
+    /// Five weeks of 60 sessions an hour, of which 12 buy; nobody does in the last day.
+    fn shop() -> View {
+        let mut story = Story::default();
+        for hour in NOW - 5 * 168..NOW {
+            for number in 0..60 {
+                let buys = number % 5 == 0 && hour < NOW - 24;
+                let flags = if buys {
+                    crate::index::rows::flag::CONVERTED
+                } else {
+                    0
+                };
+                let start = (hour * 60 + number) * 60_000_000;
+                let last = if buys { "purchase" } else { "click" };
+                let events = [(start, "page_view", "/"), (start + 1, last, "/")];
+                let visit = Visit {
+                    flags,
+                    ..Visit::default()
+                };
+                story.visit_as((hour * 60 + number) as u128, visit, &events);
+            }
+        }
+        story.view()
+    }
+
+    fn world(pool: &PgPool, index: Index) -> (JobContext, Alerting) {
+        let mut config = Config::default();
+        config.alerts.slack_webhook_url = "http://127.0.0.1:1/hook".into();
+        let clock = Clock::fixed(DateTime::from_timestamp(NOW * 3600 + 300, 0).unwrap());
+        let alerting = Alerting {
+            index: Arc::new(index),
+            queue: None,
+            settings: Settings::new(&config),
+            notifier: Notifier::new(pool.clone(), clock.clone(), &config).unwrap(),
+        };
+        let context = JobContext {
+            pool: pool.clone(),
+            clock,
+            stop: CancellationToken::new(),
+        };
+        (context, alerting)
+    }
+
+    #[sqlx::test(migrator = "crate::store::MIGRATOR")]
+    async fn a_shop_where_nobody_buys_any_more_has_an_alert_and_a_message_waits(pool: PgPool) {
+        let view = shop();
+        let (context, alerting) = world(&pool, Index::of(view.clone()));
+        let (findings, reasons) = examine(&view, NOW, &alerting.settings);
+        let mut connection = pool.acquire().await.unwrap();
+        let summary = evaluate::record(
+            &mut connection,
+            &findings,
+            &reasons,
+            &alerting.settings,
+            context.clock.now(),
+        );
+        assert_eq!(summary.await.unwrap().opened, 1);
+        let listed = alerts::list(&mut connection, &AlertFilter::default(), None, 10)
+            .await
+            .unwrap();
+        assert_eq!(listed.len(), 1);
+        assert_eq!(
+            (listed[0].subject.as_str(), listed[0].severity.as_str()),
+            ("conversion_rate", "critical")
+        );
+        let waiting = deliveries::of_alert(&mut connection, listed[0].id).await.unwrap();
+        assert_eq!(
+            (waiting[0].channel.as_str(), waiting[0].state.as_str()),
+            ("slack", "pending")
+        );
+    }
+
+    #[sqlx::test(migrator = "crate::store::MIGRATOR")]
+    async fn nothing_is_judged_while_the_index_is_filled_or_older_than_the_hour(pool: PgPool) {
+        let (context, filling) = world(&pool, Index::default());
+        let said = evaluate(context, filling).await.unwrap();
+        assert_eq!(said, "nothing judged: the index is being filled");
+        let (context, old) = world(&pool, Index::of(shop()));
+        let said = evaluate(context, old).await.unwrap();
+        assert_eq!(said, "nothing judged: the index is not as new as the store");
+        let mut connection = pool.acquire().await.unwrap();
+        let listed = alerts::list(&mut connection, &AlertFilter::default(), None, 10)
+            .await
+            .unwrap();
+        assert_eq!(listed, []);
+    }
+}

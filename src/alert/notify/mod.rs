@@ -65,7 +65,7 @@ pub struct Envelope<'a> {
 pub enum Channel {
     Slack(Slack),
     Webhook(Webhook),
-    Mail(Mail),
+    Mail(Box<Mail>),
 }
 
 impl Channel {

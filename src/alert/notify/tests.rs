@@ -44,10 +44,13 @@ fn now() -> DateTime<Utc> {
     "2026-06-16T11:05:00Z".parse().unwrap()
 }
 
+/// Headers and body of a request.
+type Got = (HashMap<String, String>, String);
+
 /// A receiver that answers as told, and remembers what it got.
 #[derive(Clone, Default)]
 struct Receiver {
-    got: Arc<Mutex<Vec<(HashMap<String, String>, String)>>>,
+    got: Arc<Mutex<Vec<Got>>>,
     /// Answers in order; 200 once they are used up.
     answers: Arc<Mutex<Vec<u16>>>,
 }
@@ -66,7 +69,7 @@ impl Receiver {
         (receiver, address)
     }
 
-    fn got(&self) -> Vec<(HashMap<String, String>, String)> {
+    fn got(&self) -> Vec<Got> {
         self.got.lock().unwrap().clone()
     }
 }

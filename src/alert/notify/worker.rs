@@ -96,7 +96,7 @@ impl Notifier {
                  secrets.smtp_password_file"
             );
             let mail = Mail::new(alerts, &config.secrets.smtp_password).context("alerts.smtp_host")?;
-            channels.push(Channel::Mail(mail));
+            channels.push(Channel::Mail(Box::new(mail)));
         }
         let shared = Shared {
             pool,
