@@ -9,10 +9,13 @@
 
 pub mod attribution;
 pub mod calendar;
+pub mod contrast;
 pub mod counted;
 pub mod dimension;
 pub mod funnel;
+pub mod numeric;
 pub mod path;
 pub mod retention;
 pub mod scope;
+pub mod series;
 pub mod statistics;

@@ -3,6 +3,7 @@
 //! A resource is a file with `pub(crate) fn routes() -> OpenApiRouter<AppState>`, merged in [`resources`].
 
 pub mod address;
+mod alerts;
 mod assets;
 mod attribution;
 pub mod auth;
@@ -67,6 +68,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(paths::routes())
         .merge(attribution::routes())
         .merge(retention::routes())
+        .merge(alerts::routes())
         .merge(ledger::routes())
         .merge(funnels::routes())
         .merge(funnel_analysis::routes())
