@@ -9,3 +9,4 @@
 
 pub mod dimension;
 pub mod scope;
+pub mod segment;

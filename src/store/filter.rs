@@ -118,7 +118,7 @@ impl Conditions {
 }
 
 /// Turns a pattern with `*` into one for `LIKE`; every other character stands for itself.
-fn like_pattern(glob: &str) -> String {
+pub(crate) fn like_pattern(glob: &str) -> String {
     let mut pattern = String::with_capacity(glob.len() + 4);
     for character in glob.chars() {
         match character {

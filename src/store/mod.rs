@@ -20,6 +20,8 @@ pub mod ledger;
 pub(crate) mod ledger_read;
 pub(crate) mod metrics_read;
 pub(crate) mod person;
+pub(crate) mod segment_match;
+pub(crate) mod segments;
 pub mod sessions;
 pub(crate) mod sessions_read;
 pub mod situation;
