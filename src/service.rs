@@ -9,6 +9,9 @@ mod readiness;
 #[cfg(test)]
 mod retention_tests;
 mod sampler;
+mod scoring;
+#[cfg(test)]
+mod scoring_tests;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 

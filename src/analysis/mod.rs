@@ -8,5 +8,6 @@
 //! is about.
 
 pub mod dimension;
+pub(crate) mod heatmap;
 pub mod scope;
 pub mod segment;

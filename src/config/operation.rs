@@ -15,6 +15,12 @@ section! {
         ledger_check: String = "0 */5 * * * *".into() => "cron",
         /// Removal of what nothing refers to any more.
         housekeeping: String = "0 20 * * * *".into() => "cron",
+        /// Scores of all customers, and what they are measured by.
+        scores: String = "0 40 3 * * *".into() => "cron",
+        /// Scores of customers whose session is over.
+        scores_after_sessions: String = "20 * * * * *".into() => "cron",
+        /// Sizes of the segments; the last one of a day stays.
+        segment_sizes: String = "0 50 * * * *".into() => "cron",
     }
 }
 

@@ -265,6 +265,9 @@ impl Config {
             ("jobs.retention", &jobs.retention),
             ("jobs.ledger_check", &jobs.ledger_check),
             ("jobs.housekeeping", &jobs.housekeeping),
+            ("jobs.scores", &jobs.scores),
+            ("jobs.scores_after_sessions", &jobs.scores_after_sessions),
+            ("jobs.segment_sizes", &jobs.segment_sizes),
         ] {
             rules.hold(fires(schedule), key, || {
                 let form = "second minute hour day month weekday";

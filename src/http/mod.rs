@@ -28,6 +28,7 @@ pub mod problem;
 mod read_tests;
 mod reference;
 pub mod rights;
+mod scores;
 mod sdk_files;
 mod sessions;
 mod snapshot;
@@ -59,6 +60,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(events::routes())
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
+        .merge(scores::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())

@@ -22,6 +22,7 @@ use super::{problem, state::AppState};
         (name = "ingest", description = "Send events, with a write key."),
         (name = "journeys", description = "Sessions, customers, events and journeys, with the scope `read`."),
         (name = "metrics", description = "Figures over time, with the scope `read`."),
+        (name = "analysis", description = "Questions about journeys and people, with the scope `read`."),
         (name = "rights", description = "People's rights: export and erasure, with scopes of their own."),
         (name = "keys", description = "API keys, with the scope `admin`."),
         (name = "operations", description = "How the service is doing.")

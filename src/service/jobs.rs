@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
+use super::scoring;
 use crate::{
     config::{Config, Retention},
     ingest::{
@@ -18,6 +19,7 @@ use crate::{
         Clock,
         jobs::{Job, JobContext, Jobs},
     },
+    session::Rules,
     store::{
         attributes, erasure,
         ledger::{EntryId, fold_before, prune_samples, prune_settled},
@@ -48,6 +50,11 @@ pub fn jobs(
     stop: CancellationToken,
 ) -> Jobs {
     let retention = config.retention.clone();
+    let Rules {
+        inactivity,
+        length_max,
+        ..
+    } = super::rules(config);
     let checked = queue.clone();
     let list = vec![
         Job::new("rollup", &config.jobs.rollup, move |context| {
@@ -62,6 +69,12 @@ pub fn jobs(
         Job::new("housekeeping", &config.jobs.housekeeping, move |context| {
             keep_house(context, queue.clone())
         }),
+        Job::new("scores", &config.jobs.scores, scoring::score_everybody),
+        Job::new(
+            "scores_after_sessions",
+            &config.jobs.scores_after_sessions,
+            move |context| scoring::score_closed(context, inactivity, length_max),
+        ),
     ];
     Jobs::new(pool, clock, stop, list)
 }

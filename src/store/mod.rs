@@ -14,12 +14,16 @@ pub mod events;
 pub(crate) mod events_read;
 pub mod export;
 pub(crate) mod filter;
+pub(crate) mod heatmap_read;
+#[cfg(test)]
+mod heatmap_tests;
 pub mod identity;
 pub mod keys;
 pub mod ledger;
 pub(crate) mod ledger_read;
 pub(crate) mod metrics_read;
 pub(crate) mod person;
+pub(crate) mod scores;
 pub(crate) mod segment_match;
 pub(crate) mod segments;
 pub mod sessions;

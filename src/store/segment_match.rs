@@ -124,10 +124,7 @@ pub(crate) async fn list_matching(
     if tests.is_empty() {
         return Ok(Vec::new());
     }
-    matching_query(tests)
-        .build_query_as()
-        .fetch_all(connection)
-        .await
+    matching_query(tests).build_query_as().fetch_all(connection).await
 }
 
 fn matching_query(tests: &[CustomerTest<'_>]) -> QueryBuilder<Postgres> {

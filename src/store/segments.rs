@@ -43,7 +43,10 @@ pub(crate) enum Written {
 }
 
 /// Writes a new segment.
-pub(crate) async fn insert(connection: &mut PgConnection, segment: &SegmentRow) -> Result<Written, StoreError> {
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    segment: &SegmentRow,
+) -> Result<Written, StoreError> {
     let written = sqlx::query_as(
         "INSERT INTO segments (id, name, description, definition, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6) RETURNING *",
@@ -85,7 +88,9 @@ pub(crate) async fn update(
 fn outcome(written: sqlx::Result<Option<SegmentRow>>, step: &'static str) -> Result<Written, StoreError> {
     match written {
         Ok(row) => Ok(row.map_or(Written::Missing, Written::Done)),
-        Err(sqlx::Error::Database(error)) if error.constraint() == Some(NAME_UNIQUE) => Ok(Written::NameTaken),
+        Err(sqlx::Error::Database(error)) if error.constraint() == Some(NAME_UNIQUE) => {
+            Ok(Written::NameTaken)
+        }
         Err(error) => Err(StoreError::during(step)(error)),
     }
 }
@@ -192,14 +197,24 @@ mod tests {
     async fn a_name_belongs_to_one_segment(pool: sqlx::PgPool) {
         let mut connection = pool.acquire().await.unwrap();
         let (first, second) = (row(1, "Buyers"), row(2, "Others"));
-        assert_eq!(insert(&mut connection, &first).await.unwrap(), Written::Done(first.clone()));
-        assert_eq!(insert(&mut connection, &row(3, "Buyers")).await.unwrap(), Written::NameTaken);
+        assert_eq!(
+            insert(&mut connection, &first).await.unwrap(),
+            Written::Done(first.clone())
+        );
+        assert_eq!(
+            insert(&mut connection, &row(3, "Buyers")).await.unwrap(),
+            Written::NameTaken
+        );
         insert(&mut connection, &second).await.unwrap();
         let rules = json!({"identified": false});
         let now = second.updated_at;
-        let taken = update(&mut connection, second.id, "Buyers", None, &rules, now).await.unwrap();
+        let taken = update(&mut connection, second.id, "Buyers", None, &rules, now)
+            .await
+            .unwrap();
         assert_eq!(taken, Written::NameTaken);
-        let missing = update(&mut connection, Uuid::from_u128(9), "New", None, &rules, now).await.unwrap();
+        let missing = update(&mut connection, Uuid::from_u128(9), "New", None, &rules, now)
+            .await
+            .unwrap();
         assert_eq!(missing, Written::Missing);
         let names = list(&mut connection, Some("Buyers"), 10).await.unwrap();
         assert_eq!(names, [second]);
@@ -216,8 +231,15 @@ mod tests {
             let sizes = [(segment.id, people), (gone, 1)];
             assert_eq!(save_sizes(&mut connection, day, 10, &sizes).await.unwrap(), 1);
         }
-        let expected = SegmentSize { day, people: 5, everybody: 10 };
-        assert_eq!(list_sizes(&mut connection, segment.id, None, 10).await.unwrap(), [expected]);
+        let expected = SegmentSize {
+            day,
+            people: 5,
+            everybody: 10,
+        };
+        assert_eq!(
+            list_sizes(&mut connection, segment.id, None, 10).await.unwrap(),
+            [expected]
+        );
         assert!(delete(&mut connection, segment.id).await.unwrap());
         assert!(!delete(&mut connection, segment.id).await.unwrap());
         let left = list_sizes(&mut connection, segment.id, None, 10).await.unwrap();

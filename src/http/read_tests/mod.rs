@@ -4,6 +4,7 @@ mod attributes;
 mod journeys;
 mod lists;
 mod metrics;
+mod scores;
 mod series;
 
 use std::sync::Arc;
