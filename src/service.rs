@@ -4,6 +4,7 @@
 //! could not be kept. Stopping: HTTP, counters, writers, direct commits, so that everything accepted is
 //! either in the store or safe in the queue when the process ends.
 
+mod follow;
 pub mod jobs;
 mod readiness;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::{
     config::{Config, IpPolicy, QueueMode},
     event::{CountryDatabase, Hasher, Policy},
     http::{self, AppState, Parts, ingest::Reception},
+    index::Index,
     ingest::{
         Intake,
         direct::Direct,
@@ -52,6 +54,9 @@ const PROGRESS_PATIENCE: TimeDelta = TimeDelta::seconds(60);
 
 /// How long the end waits for database connections to be given back; everything is stored by then.
 const POOL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the end waits for the index to be saved: a few hundred megabytes to the disk.
+const INDEX_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a writer that panicked stays away.
 const WRITER_PAUSE: Duration = Duration::from_secs(1);
@@ -94,6 +99,9 @@ pub struct Service {
     counting: Vec<JoinHandle<()>>,
     writers: Vec<JoinHandle<()>>,
     committing: JoinHandle<()>,
+    /// Ends the follower of the index, after everybody who stores.
+    indexing: CancellationToken,
+    follower: Option<JoinHandle<()>>,
     jobs: Jobs,
 }
 
@@ -141,13 +149,21 @@ impl Service {
             counting.push(metrics::spawn_upkeep(handle.clone(), draining.clone()));
         }
 
+        let index = config.index.enabled.then(Arc::<Index>::default);
+        let indexing = CancellationToken::new();
+        let follower = index.clone().map(|index| {
+            let settings = follow::settings(&config);
+            tokio::spawn(follow::run(index, settler.clone(), settings, indexing.clone()))
+        });
+
         let mut parts = Parts::new(pool.clone(), config.clone(), options.clock.clone());
         parts.metrics = options.metrics;
         parts.demo_key = options.demo_key;
         parts.reception = Some(reception);
         parts.rights = Some(rights(&config, &settler, queue.clone()));
-        parts.readiness = readiness::checks(&pool, queue.as_ref());
-        parts.system = readiness::information(&pool, queue.as_ref(), situation);
+        parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
+        parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
+        parts.index = index;
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -193,6 +209,8 @@ impl Service {
             counting,
             writers,
             committing,
+            indexing,
+            follower,
             jobs,
         })
     }
@@ -260,6 +278,12 @@ impl Service {
             .is_err()
         {
             abort.abort();
+        }
+        self.indexing.cancel();
+        if let Some(follower) = self.follower
+            && tokio::time::timeout(INDEX_PATIENCE, follower).await.is_err()
+        {
+            tracing::warn!("the index was not saved in time; the next start fills it from the store");
         }
         self.ending.cancel();
         // Somebody who stopped reading an export may still hold a connection.
@@ -346,6 +370,7 @@ pub fn settler(config: &Config, pool: PgPool, situation: Situation, options: &Op
         rules: Arc::new(rules(config)),
         hasher: Hasher::new(&config.secrets.api_key_salt),
         clock: options.clock.clone(),
+        committed: Arc::default(),
     }
 }
 

@@ -11,6 +11,7 @@
 //!
 //! Unknown keys are refused by name, wrong types by key and layer, and all problems are reported at once.
 
+mod analysis;
 mod backup;
 mod error;
 mod ingest;
@@ -32,6 +33,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use analysis::Index;
 pub use backup::Backup;
 pub use error::{ConfigError, Problem};
 pub use ingest::{Ingest, QueueMode, Writer};
@@ -60,6 +62,7 @@ pub struct Config {
     pub session: Session,
     pub retention: Retention,
     pub site: Site,
+    pub index: Index,
     pub jobs: Jobs,
     pub backup: Backup,
     pub telemetry: Telemetry,
@@ -77,6 +80,7 @@ pub const SECTIONS: &[Section] = &[
     Session::SECTION,
     Retention::SECTION,
     Site::SECTION,
+    Index::SECTION,
     Jobs::SECTION,
     Backup::SECTION,
     Telemetry::SECTION,

@@ -39,6 +39,7 @@ impl Config {
         self.check_redis(&mut rules);
         self.check_ingest(&mut rules);
         self.check_writer(&mut rules);
+        self.check_index(&mut rules);
         self.check_session(&mut rules);
         self.check_retention(&mut rules);
         self.check_site(&mut rules);
@@ -172,6 +173,15 @@ impl Config {
             format!("must be more than redis.timeout_ms ({timeout}), else a writer loses entries it still works on")
         });
         rules.positive("writer.deliveries_max", writer.deliveries_max);
+    }
+
+    fn check_index(&self, rules: &mut Rules) {
+        let index = &self.index;
+        rules.hold(index.memory_mb >= 16, "index.memory_mb", || {
+            "must be at least 16: an index without room forgets everything at once".into()
+        });
+        rules.positive("index.poll_ms", index.poll_ms);
+        rules.positive("index.snapshot_minutes", index.snapshot_minutes.into());
     }
 
     fn check_session(&self, rules: &mut Rules) {

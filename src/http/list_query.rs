@@ -143,6 +143,17 @@ fn refuse_unknown<T: IntoParams, O: IntoParams>(pairs: &[(String, String)]) -> R
         PageQuery::into_params(|| None),
         FormatIn::into_params(|| None),
     ];
+    refuse_unknown_among(pairs, groups)
+}
+
+/// Refuses a parameter that is in none of the groups.
+///
+/// # Errors
+/// 400 `unknown_parameter` names it, and those there are.
+pub(super) fn refuse_unknown_among(
+    pairs: &[(String, String)],
+    groups: impl IntoIterator<Item = Vec<Parameter>>,
+) -> Result<(), Problem> {
     let known: Vec<String> = groups
         .into_iter()
         .flatten()
@@ -158,7 +169,7 @@ fn refuse_unknown<T: IntoParams, O: IntoParams>(pairs: &[(String, String)]) -> R
         Some((key, _)) => Err(Problem::bad_request(
             "unknown_parameter",
             format!(
-                "{key:?} is no parameter of this list. It has: {}.",
+                "{key:?} is no parameter of this address. It has: {}.",
                 known.join(", ")
             ),
         )),

@@ -12,6 +12,7 @@ mod event_in;
 mod events;
 pub mod extract;
 pub mod ingest;
+mod insight;
 mod journey;
 mod key_cache;
 pub mod keys;

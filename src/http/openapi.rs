@@ -21,6 +21,7 @@ use super::{problem, state::AppState};
     tags(
         (name = "ingest", description = "Send events, with a write key."),
         (name = "journeys", description = "Sessions, customers, events and journeys, with the scope `read`."),
+        (name = "analysis", description = "Funnels, paths, attribution, retention and what else is asked of journeys, with the scope `read`."),
         (name = "metrics", description = "Figures over time, with the scope `read`."),
         (name = "analysis", description = "Questions about journeys and people, with the scope `read`."),
         (name = "rights", description = "People's rights: export and erasure, with scopes of their own."),

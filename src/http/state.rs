@@ -10,7 +10,7 @@ use super::{
     ingest::Reception,
     system::{ReadinessCheck, SystemInformation},
 };
-use crate::{config::Config, event::Hasher, ops::Clock, rights::Rights};
+use crate::{config::Config, event::Hasher, index::Index, ops::Clock, rights::Rights};
 
 /// Handle on the service, cheap to clone; its fields are those of [`Parts`].
 #[derive(Clone)]
@@ -33,6 +33,8 @@ pub struct Parts {
     pub reception: Option<Arc<Reception>>,
     /// Answers for people's rights; `None` on a node that does not.
     pub rights: Option<Rights>,
+    /// The journey index; `None` on a node that keeps none.
+    pub index: Option<Arc<Index>>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -52,6 +54,7 @@ impl Parts {
             system: Vec::new(),
             reception: None,
             rights: None,
+            index: None,
             demo_key: None,
         }
     }

@@ -6,7 +6,7 @@
 use rust_decimal::Decimal;
 
 use super::{
-    Micros, NameId,
+    Micros, NameId, Names,
     rows::{EventRow, SessionRow, SessionRows},
 };
 
@@ -26,27 +26,26 @@ pub struct Order {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Block {
     /// The time that event times count from; all blocks of one index have the same.
-    origin: Micros,
+    pub(super) origin: Micros,
     /// Numbers of people, ascending.
-    people: Vec<u32>,
-    first_seen: Vec<Micros>,
+    pub(super) people: Vec<u32>,
+    pub(super) first_seen: Vec<Micros>,
     /// Whether sessions of the person run at the same time, so that the events need merging.
-    interleaved: Vec<bool>,
+    pub(super) interleaved: Vec<bool>,
     /// First session of each person, and one more for the end.
-    session_bounds: Vec<u32>,
-    device: Vec<u32>,
-    start: Vec<Micros>,
-    client: Vec<NameId>,
-    source: Vec<NameId>,
-    flags: Vec<u16>,
+    pub(super) session_bounds: Vec<u32>,
+    pub(super) start: Vec<Micros>,
+    pub(super) client: Vec<NameId>,
+    pub(super) source: Vec<NameId>,
+    pub(super) flags: Vec<u16>,
     /// First event of each session, and one more for the end.
-    event_bounds: Vec<u32>,
-    words: Vec<u64>,
-    page: Vec<NameId>,
+    pub(super) event_bounds: Vec<u32>,
+    pub(super) words: Vec<u64>,
+    pub(super) page: Vec<NameId>,
     /// Empty unless the index was made for one question.
-    marks: Vec<u32>,
+    pub(super) marks: Vec<u32>,
     /// Ascending by session.
-    orders: Vec<(u32, Order)>,
+    pub(super) orders: Vec<(u32, Order)>,
 }
 
 /// Puts a block together, person by person.
@@ -70,7 +69,7 @@ impl BlockBuilder {
         }
     }
 
-    /// Adds a person. Sessions come in any order, those without events are left out, and so is a person without any.
+    /// Adds a person. Sessions come in any order (of two that began together, the first stays first), those without events are left out, and so is a person without any.
     ///
     /// # Panics
     /// When people do not come in ascending order.
@@ -79,7 +78,7 @@ impl BlockBuilder {
             self.block.people.last().is_none_or(|last| *last < person),
             "people come in ascending order"
         );
-        sessions.sort_unstable_by_key(|session| (session.row.start, session.row.device));
+        sessions.sort_by_key(|session| session.row.start);
         let mut latest = Micros::MIN;
         let mut interleaved = false;
         for session in sessions.iter().filter(|session| !session.events.is_empty()) {
@@ -141,7 +140,6 @@ impl BlockBuilder {
 
 fn block_session(block: &mut Block, row: &SessionRow, order: Option<Order>) {
     let at = block.start.len() as u32;
-    block.device.push(row.device);
     block.start.push(row.start);
     block.client.push(row.client);
     block.source.push(row.source);
@@ -162,7 +160,6 @@ impl Block {
         self.first_seen.shrink_to_fit();
         self.interleaved.shrink_to_fit();
         self.session_bounds.shrink_to_fit();
-        self.device.shrink_to_fit();
         self.start.shrink_to_fit();
         self.client.shrink_to_fit();
         self.source.shrink_to_fit();
@@ -184,7 +181,6 @@ impl Block {
             + of(&self.first_seen)
             + of(&self.interleaved)
             + of(&self.session_bounds)
-            + of(&self.device)
             + of(&self.start)
             + of(&self.client)
             + of(&self.source)
@@ -194,6 +190,38 @@ impl Block {
             + of(&self.page)
             + of(&self.marks)
             + of(&self.orders)
+    }
+
+    /// Whether the columns fit together and every number has its name.
+    pub(super) fn fits(&self, names: &Names) -> bool {
+        fn bounds_fit(bounds: &[u32], parts: usize, whole: usize) -> bool {
+            bounds.len() == parts + 1
+                && bounds[0] == 0
+                && bounds.is_sorted()
+                && bounds.last().is_some_and(|last| *last as usize == whole)
+        }
+        let (people, sessions, events) = (self.people.len(), self.start.len(), self.words.len());
+        let of_people = [self.first_seen.len(), self.interleaved.len()];
+        let of_sessions = [self.client.len(), self.source.len(), self.flags.len()];
+        let below =
+            |numbers: &[NameId], count: usize| numbers.iter().all(|number| (*number as usize) < count);
+        of_people.iter().all(|length| *length == people)
+            && of_sessions.iter().all(|length| *length == sessions)
+            && self.page.len() == events
+            && bounds_fit(&self.session_bounds, people, sessions)
+            && bounds_fit(&self.event_bounds, sessions, events)
+            && self.people.is_sorted()
+            && self.people.iter().all(|person| names.people.holds(*person))
+            && below(&self.client, names.clients.len())
+            && below(&self.source, names.sources.len())
+            && below(&self.page, names.pages.len())
+            && self
+                .words
+                .iter()
+                .all(|word| (*word as u16 as usize) < names.types.len())
+            && self.orders.iter().all(|(session, order)| {
+                (*session as usize) < sessions && (order.currency as usize) < names.labels.len()
+            })
     }
 
     pub fn people_count(&self) -> usize {
@@ -350,11 +378,6 @@ impl<'a> Session<'a> {
         self.block.order_of(self.at)
     }
 
-    /// Returns the feeder's number of the device.
-    pub fn device(self) -> u32 {
-        self.block.device[self.at]
-    }
-
     /// Returns the first page of the session; [`super::NONE`] when no event has one.
     pub fn landing_page(self) -> NameId {
         let pages = self.events().pages;
@@ -374,7 +397,6 @@ impl<'a> Session<'a> {
     /// Returns the session as a row.
     pub fn row(self) -> SessionRow {
         SessionRow {
-            device: self.device(),
             start: self.start(),
             client: self.client(),
             source: self.source(),

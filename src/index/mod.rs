@@ -12,6 +12,10 @@
 //! Times are microseconds since 1970 in UTC ([`Micros`]).
 
 pub mod block;
+pub mod feed;
+pub mod file;
+pub mod live;
+pub mod load;
 pub mod names;
 pub mod rows;
 pub mod view;
@@ -20,6 +24,7 @@ pub mod view;
 pub mod testing;
 
 pub use block::{Block, Events, Order, Person, Session};
+pub use feed::Index;
 pub use names::{Client, Names, Source};
 pub use view::View;
 

@@ -8,7 +8,10 @@ use std::hash::Hash;
 use indexmap::IndexSet;
 use uuid::Uuid;
 
-use super::{NONE, NameId};
+use super::{
+    NONE, NameId,
+    view::{SHARDS, shard_of},
+};
 
 /// Most distinct event types. A later one is counted as [`OTHER_TYPE`], so that nobody who makes up types can fill
 /// the memory.
@@ -64,6 +67,11 @@ impl<T: Hash + Eq> Dictionary<T> {
         self.values.insert_full(value).0 as NameId
     }
 
+    /// Returns the number of a value that is known.
+    pub fn find_value(&self, value: &T) -> Option<NameId> {
+        self.values.get_index_of(value).map(|found| found as NameId)
+    }
+
     /// Returns the bytes it takes, estimated from the capacities of its table.
     pub fn bytes(&self) -> usize {
         // An entry holds its value and hash. The table points to it with one usize, and is half empty at worst.
@@ -108,6 +116,68 @@ pub struct Source {
     pub referrer_host: NameId,
 }
 
+/// Customers and their numbers. Each shard counts its own, so that it can be made anew alone: a number's remainder by
+/// [`SHARDS`] is its shard.
+#[derive(Clone, Debug)]
+pub struct People {
+    shards: Vec<Dictionary<Uuid>>,
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self {
+            shards: vec![Dictionary::default(); SHARDS],
+        }
+    }
+}
+
+impl People {
+    /// Returns the number of a customer; a new one when it was never seen.
+    pub fn intern(&mut self, customer: Uuid) -> u32 {
+        let shard = shard_of_customer(customer);
+        self.shards[shard].intern(customer) * SHARDS as u32 + shard as u32
+    }
+
+    /// Returns the customer of a number.
+    ///
+    /// # Panics
+    /// When the number comes from another index.
+    pub fn get(&self, person: u32) -> &Uuid {
+        self.shards[shard_of(person)].get(person / SHARDS as u32)
+    }
+
+    /// Returns the number of a customer that is known.
+    pub fn find(&self, customer: Uuid) -> Option<u32> {
+        let shard = shard_of_customer(customer);
+        let local = self.shards[shard].find_value(&customer)?;
+        Some(local * SHARDS as u32 + shard as u32)
+    }
+
+    /// Whether there is a customer of this number.
+    pub(super) fn holds(&self, person: u32) -> bool {
+        ((person / SHARDS as u32) as usize) < self.shards[shard_of(person)].len()
+    }
+
+    pub(super) fn set_shards(&mut self, shards: Vec<Dictionary<Uuid>>) {
+        self.shards = shards;
+    }
+
+    pub(super) fn shards(&self) -> &[Dictionary<Uuid>] {
+        &self.shards
+    }
+
+    fn bytes(&self) -> usize {
+        self.shards.iter().map(Dictionary::bytes).sum()
+    }
+}
+
+/// Ids of customers may begin alike; their sum mixed by an odd number does not.
+fn shard_of_customer(customer: Uuid) -> usize {
+    let (high, low) = customer.as_u64_pair();
+    let mixed = (high ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed >> (u64::BITS - SHARDS.ilog2())) as usize
+}
+
 /// Every dictionary of the index.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
@@ -118,8 +188,7 @@ pub struct Names {
     pub labels: Dictionary<Box<str>>,
     pub clients: Dictionary<Client>,
     pub sources: Dictionary<Source>,
-    /// Customers by their number; the place of an erased one stays, its id names nobody any more.
-    pub people: Dictionary<Uuid>,
+    pub people: People,
 }
 
 impl Names {

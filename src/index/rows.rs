@@ -28,8 +28,6 @@ pub const SLOW_PAGE_MS: i32 = 4000;
 /// One session without its events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SessionRow {
-    /// Number of the device that the feeder gave.
-    pub device: u32,
     pub start: Micros,
     /// Number in `names.clients`.
     pub client: NameId,

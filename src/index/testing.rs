@@ -31,8 +31,6 @@ pub struct Visit<'a> {
     pub campaign: Option<&'a str>,
     pub flags: u16,
     pub order: Option<(Decimal, &'a str)>,
-    /// Number of the device among those of the story.
-    pub device: u32,
 }
 
 impl Default for Visit<'_> {
@@ -46,7 +44,6 @@ impl Default for Visit<'_> {
             campaign: None,
             flags: 0,
             order: None,
-            device: 0,
         }
     }
 }
@@ -87,7 +84,6 @@ impl Story {
         });
         let start = events[0].time;
         let row = SessionRow {
-            device: visit.device,
             start,
             client: names.clients.intern(client),
             source: names.sources.intern(source),

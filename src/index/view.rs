@@ -16,6 +16,9 @@ use super::{
 /// How many shards people are spread over: enough to keep a few processors busy and a repacking short.
 pub const SHARDS: usize = 64;
 
+/// Bytes that a changed person takes besides the block: its place in the map and the counts of the two pointers.
+const CHANGED_OVERHEAD: usize = 64;
+
 /// Returns the shard a person belongs to.
 pub fn shard_of(person: u32) -> usize {
     person as usize % SHARDS
@@ -26,15 +29,44 @@ pub fn shard_of(person: u32) -> usize {
 pub struct Shard {
     pub(super) packed: Arc<Block>,
     /// Takes the place of the packed person; an empty block means that there is none any more.
-    pub(super) changed: Arc<BTreeMap<u32, Arc<Block>>>,
+    changed: Arc<BTreeMap<u32, Arc<Block>>>,
+    size: Size,
+    changed_bytes: usize,
 }
 
 impl Shard {
     pub fn new(packed: Block) -> Self {
         Self {
+            size: Size::of(&packed),
             packed: Arc::new(packed),
             changed: Arc::default(),
+            changed_bytes: 0,
         }
+    }
+
+    /// Puts a block with one person, or none, in place of what was known of the person.
+    pub(super) fn replace(&mut self, person: u32, block: Block) {
+        let before = self
+            .find(person)
+            .map(|old| (old.sessions().len(), old.events().len()));
+        if let Some((sessions, events)) = before {
+            self.size.people -= 1;
+            self.size.sessions -= sessions;
+            self.size.events -= events;
+        }
+        let added = Size::of(&block);
+        self.size.people += added.people;
+        self.size.sessions += added.sessions;
+        self.size.events += added.events;
+        self.changed_bytes += block.bytes() + CHANGED_OVERHEAD;
+        if let Some(old) = Arc::make_mut(&mut self.changed).insert(person, Arc::new(block)) {
+            self.changed_bytes -= old.bytes() + CHANGED_OVERHEAD;
+        }
+    }
+
+    /// Returns how many people changed since the shard was packed.
+    pub(super) fn changed_count(&self) -> usize {
+        self.changed.len()
     }
 
     /// Returns the people of the shard, in no particular order.
@@ -55,8 +87,7 @@ impl Shard {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let changed = self.changed.values().map(|block| block.bytes() + 64);
-        self.packed.bytes() + changed.sum::<usize>()
+        self.packed.bytes() + self.changed_bytes
     }
 }
 
@@ -66,6 +97,16 @@ pub struct Size {
     pub people: usize,
     pub sessions: usize,
     pub events: usize,
+}
+
+impl Size {
+    fn of(block: &Block) -> Self {
+        Self {
+            people: block.people_count(),
+            sessions: block.session_count(),
+            events: block.event_count(),
+        }
+    }
 }
 
 /// One state of the index. It never changes; a newer one takes its place for readers that come later.
@@ -130,21 +171,13 @@ impl View {
         total
     }
 
-    /// Counts what it holds.
+    /// Returns how much it holds.
     pub fn size(&self) -> Size {
         let mut size = Size::default();
         for shard in &self.shards {
-            if shard.changed.is_empty() {
-                size.people += shard.packed.people_count();
-                size.sessions += shard.packed.session_count();
-                size.events += shard.packed.event_count();
-                continue;
-            }
-            for person in shard.people() {
-                size.people += 1;
-                size.sessions += person.sessions().len();
-                size.events += person.events().len();
-            }
+            size.people += shard.size.people;
+            size.sessions += shard.size.sessions;
+            size.events += shard.size.events;
         }
         size
     }

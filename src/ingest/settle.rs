@@ -11,6 +11,7 @@ use std::{
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use sqlx::{Connection, PgConnection, PgPool};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::{
@@ -56,6 +57,8 @@ pub struct Settler {
     pub rules: Arc<Rules>,
     pub hasher: Hasher,
     pub clock: Clock,
+    /// Told of each commit, so that whoever follows the store looks at once.
+    pub committed: Arc<Notify>,
 }
 
 /// One accepted event of the batch and the parcel it came in.
@@ -85,6 +88,7 @@ impl Settler {
         let mut transaction = connection.begin().await.map_err(StoreError::during(step))?;
         let tally = self.settle_within(&mut transaction, epoch, parcels).await?;
         transaction.commit().await.map_err(StoreError::during(step))?;
+        self.committed.notify_one();
         metrics::counter!(metric::EVENTS_STORED).increment(tally.stored);
         metrics::counter!(metric::EVENTS_DUPLICATE).increment(tally.duplicate);
         Ok(tally)

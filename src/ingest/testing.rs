@@ -55,6 +55,7 @@ pub async fn settler_on(pool: PgPool) -> Settler {
         }),
         hasher: Hasher::new("a salt of sixteen"),
         clock: Clock::fixed(now()),
+        committed: Arc::default(),
     }
 }
 

@@ -86,6 +86,9 @@ metrics! {
     WRITER_BATCH_SECONDS = "writer_batch_seconds", MetricKind::Histogram(BATCH_SECONDS), Seconds, "Time of one transaction of a writer.";
     WRITER_FAILURES = "writer_failures_total", MetricKind::Counter, Count, "Transactions of a writer that failed and are tried again.";
     LEDGER_DIFFERENCE = "ledger_difference", MetricKind::Gauge, Count, "Received minus stored, duplicate, rejected and queued events; anything but 0 is a defect.";
+    INDEX_EVENTS = "index_events", MetricKind::Gauge, Count, "Events in the journey index.";
+    INDEX_BYTES = "index_bytes", MetricKind::Gauge, Bytes, "Memory of the journey index.";
+    INDEX_LAG_SECONDS = "index_lag_seconds", MetricKind::Gauge, Seconds, "Age of what the journey index knows: how long its last look at the store took, or how long ago the last good one was.";
     SESSIONS_UPDATED = "sessions_updated_total", MetricKind::Counter, Count, "Sessions written again because events came.";
     DATABASE_CONNECTIONS = "database_connections", MetricKind::Gauge, Count, "Connections to PostgreSQL, by `state` (idle or used).";
     JOB_RUNS = "job_runs_total", MetricKind::Counter, Count, "Runs of scheduled jobs, by `job` and `outcome`.";

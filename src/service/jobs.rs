@@ -21,7 +21,7 @@ use crate::{
     },
     session::Rules,
     store::{
-        attributes, erasure,
+        attributes, erasure, index_changes,
         ledger::{EntryId, fold_before, prune_samples, prune_settled},
         sessions,
         situation::{self, Situation, drop_after_days},
@@ -36,6 +36,9 @@ const SAMPLES_KEPT: i64 = 50;
 
 /// How long settled queue entries are remembered: far longer than a redelivery can take.
 const SETTLED_KEPT: TimeDelta = TimeDelta::days(1);
+
+/// How long the index's log of changes is kept: a restart that takes longer fills the index from the store.
+const INDEX_CHANGES_KEPT_SECONDS: f64 = 7200.0;
 
 /// Rows deleted in one statement.
 const PIECE: i64 = 5000;
@@ -167,6 +170,7 @@ async fn keep_house(context: JobContext, queue: Option<Arc<Queue>>) -> anyhow::R
     let now = context.clock.now();
     let mut connection = context.pool.acquire().await?;
     let samples = prune_samples(&mut connection, SAMPLES_KEPT).await?;
+    index_changes::prune(&mut connection, INDEX_CHANGES_KEPT_SECONDS).await?;
     let mut entries = 0;
     if let Some(queue) = queue {
         let counts = queue.counts().await?;

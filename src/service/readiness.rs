@@ -11,15 +11,23 @@ use crate::{
         problem::chain,
         system::{ReadinessCheck, SystemInformation},
     },
+    index::{Index, load::time_of},
     ingest::{ledger::audit, queue::Queue},
     store::situation::Situation,
 };
 
 /// Returns the checks of this process, PostgreSQL first.
-pub(super) fn checks(pool: &PgPool, queue: Option<&Arc<Queue>>) -> Vec<Arc<dyn ReadinessCheck>> {
+pub(super) fn checks(
+    pool: &PgPool,
+    queue: Option<&Arc<Queue>>,
+    index: Option<&Arc<Index>>,
+) -> Vec<Arc<dyn ReadinessCheck>> {
     let mut checks: Vec<Arc<dyn ReadinessCheck>> = vec![Arc::new(Postgres { pool: pool.clone() })];
     if let Some(queue) = queue {
         checks.push(Arc::new(QueueCheck { queue: queue.clone() }));
+    }
+    if let Some(index) = index {
+        checks.push(Arc::new(IndexCheck(index.clone())));
     }
     checks
 }
@@ -28,9 +36,11 @@ pub(super) fn checks(pool: &PgPool, queue: Option<&Arc<Queue>>) -> Vec<Arc<dyn R
 pub(super) fn information(
     pool: &PgPool,
     queue: Option<&Arc<Queue>>,
+    index: Option<&Arc<Index>>,
     situation: Situation,
 ) -> Vec<Arc<dyn SystemInformation>> {
     vec![
+        Arc::new(IndexState(index.cloned())),
         Arc::new(Storage {
             pool: pool.clone(),
             situation,
@@ -84,6 +94,53 @@ impl ReadinessCheck for QueueCheck {
             })
         }
         .boxed()
+    }
+}
+
+/// The service is ready without its index: events are taken in, analyses are asked to come again.
+struct IndexCheck(Arc<Index>);
+
+impl ReadinessCheck for IndexCheck {
+    fn name(&self) -> &'static str {
+        "index"
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<String, String>> {
+        let status = self.0.status();
+        let said = match (status.loading, status.trouble) {
+            (Some(progress), _) => format!("{:.0} % filled", progress.share * 100.0),
+            (None, Some(_)) => "it cannot follow the store and answers from what it knows".to_owned(),
+            (None, None) => format!("{} events of {} people", status.size.events, status.size.people),
+        };
+        std::future::ready(Ok(said)).boxed()
+    }
+}
+
+struct IndexState(Option<Arc<Index>>);
+
+impl SystemInformation for IndexState {
+    fn name(&self) -> &'static str {
+        "index"
+    }
+
+    fn collect(&self) -> BoxFuture<'_, Result<Value, String>> {
+        let Some(index) = &self.0 else {
+            return std::future::ready(Ok(json!({ "enabled": false }))).boxed();
+        };
+        let status = index.status();
+        let answer = json!({
+            "enabled": true,
+            "loading": status.loading.map(|progress| progress.share),
+            "people": status.size.people,
+            "sessions": status.size.sessions,
+            "events": status.size.events,
+            "bytes": status.bytes,
+            "covered_from": status.covered_from.map(time_of),
+            "is_cut_by_memory": status.is_cut_by_memory,
+            "fresh_at": status.fresh_at,
+            "trouble": status.trouble,
+        });
+        std::future::ready(Ok(answer)).boxed()
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) mod heatmap_read;
 #[cfg(test)]
 mod heatmap_tests;
 pub mod identity;
+pub mod index_changes;
+pub(crate) mod index_read;
 pub mod keys;
 pub mod ledger;
 pub(crate) mod ledger_read;

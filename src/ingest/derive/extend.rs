@@ -1,7 +1,8 @@
 //! Extending devices by events that come after everything known of them.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -108,6 +109,22 @@ impl Extension {
         self.sessions.extend(derived.sessions);
     }
 
+    /// Returns since when each person's sessions are others, those left out of whom more changed.
+    fn grown(&self, moved: &BTreeSet<Uuid>) -> BTreeMap<Uuid, DateTime<Utc>> {
+        let mut grown: BTreeMap<Uuid, DateTime<Utc>> = BTreeMap::new();
+        for session in self
+            .sessions
+            .iter()
+            .filter(|session| !moved.contains(&session.customer_id))
+        {
+            grown
+                .entry(session.customer_id)
+                .and_modify(|since| *since = session.started_at.min(*since))
+                .or_insert(session.started_at);
+        }
+        grown
+    }
+
     /// Returns what writing these rows changes.
     pub(super) fn changes(&self) -> Changes {
         let claimed = self.claimed.iter().map(|(_, claimed)| claimed.customer_id);
@@ -118,6 +135,7 @@ impl Extension {
             sessions_deleted: 0,
             lives_written: self.lives.len(),
             customers: written.chain(moved.iter().copied()).collect(),
+            grown: self.grown(&moved),
             attributes: moved,
         }
     }

@@ -8,7 +8,7 @@ mod extend;
 mod facts;
 mod history;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
@@ -24,7 +24,9 @@ use crate::{
     store::{
         StoreError, customers,
         devices::{self, Device, DeviceLife},
-        identity, sessions,
+        identity,
+        index_changes::{self, Change},
+        sessions,
     },
 };
 
@@ -39,6 +41,8 @@ pub struct Changes {
     pub customers: BTreeSet<Uuid>,
     /// Customers whose attributes must be computed again.
     pub attributes: BTreeSet<Uuid>,
+    /// Those of `customers` whose sessions before this time are what they were: events only came after all others.
+    pub grown: BTreeMap<Uuid, DateTime<Utc>>,
 }
 
 /// Writes what was planned for events that are stored now, and brings facts and customers up to date.
@@ -72,8 +76,9 @@ pub async fn follow(
     Ok(changes)
 }
 
-/// Computes the customers again that the changes touched.
+/// Computes the customers again that the changes touched, and notes for the journey index whose sessions they are.
 pub async fn recompute(connection: &mut PgConnection, changes: &Changes) -> Result<(), StoreError> {
+    index_changes::record(connection, &changes.for_index()).await?;
     let ids: Vec<Uuid> = changes.customers.union(&changes.attributes).copied().collect();
     if ids.is_empty() {
         return Ok(());
@@ -89,7 +94,20 @@ pub async fn recompute(connection: &mut PgConnection, changes: &Changes) -> Resu
 }
 
 impl Changes {
+    fn for_index(&self) -> Vec<Change> {
+        let change = |customer_id: &Uuid| Change {
+            customer_id: *customer_id,
+            since: self.grown.get(customer_id).copied(),
+        };
+        self.customers.iter().map(change).collect()
+    }
+
     fn merge(&mut self, other: Self) {
+        for customer in &other.customers {
+            if !other.grown.contains_key(customer) {
+                self.grown.remove(customer);
+            }
+        }
         self.sessions_written += other.sessions_written;
         self.sessions_deleted += other.sessions_deleted;
         self.lives_written += other.lives_written;

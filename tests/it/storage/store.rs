@@ -57,6 +57,7 @@ impl Store {
                 rules: Arc::new(service::rules(&config)),
                 hasher: Hasher::new(SALT),
                 clock: Clock::system(),
+                committed: Arc::default(),
             },
             retention: config.retention,
         }
