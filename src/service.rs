@@ -13,6 +13,7 @@ mod sampler;
 mod scoring;
 #[cfg(test)]
 mod scoring_tests;
+mod segment_sizes;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -163,7 +164,7 @@ impl Service {
         parts.rights = Some(rights(&config, &settler, queue.clone()));
         parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
         parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
-        parts.index = index;
+        parts.index = index.clone();
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -176,6 +177,7 @@ impl Service {
         let jobs = jobs::jobs(
             pool.clone(),
             queue.clone(),
+            index,
             situation,
             &config,
             options.clock.clone(),

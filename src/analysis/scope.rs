@@ -36,6 +36,16 @@ impl PeopleSet {
         self.words.iter().all(|word| *word == 0)
     }
 
+    /// Returns the numbers, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let words = self.words.iter().zip(0_u32..);
+        words.flat_map(|(word, place)| {
+            let word = *word;
+            let bits = (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| place * u64::BITS + bit)
+        })
+    }
+
     /// Adds everybody of another set.
     pub fn merge(&mut self, other: &Self) {
         if other.words.len() > self.words.len() {
@@ -287,5 +297,6 @@ mod tests {
         assert!(set.contains(64) && !set.contains(63) && !set.contains(9999));
         set.merge(&[2, 1000].into_iter().collect());
         assert_eq!(set.len(), 5);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [1, 2, 64, 200, 1000]);
     }
 }

@@ -31,6 +31,7 @@ mod reference;
 pub mod rights;
 mod scores;
 mod sdk_files;
+mod segments;
 mod sessions;
 mod snapshot;
 pub mod state;
@@ -62,6 +63,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
         .merge(scores::routes())
+        .merge(segments::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())

@@ -7,9 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use super::scoring;
+use super::{scoring, segment_sizes};
 use crate::{
     config::{Config, Retention},
+    index::Index,
     ingest::{
         derive::{self, Changes},
         ledger,
@@ -47,6 +48,7 @@ const PIECE: i64 = 5000;
 pub fn jobs(
     pool: PgPool,
     queue: Option<Arc<Queue>>,
+    index: Option<Arc<Index>>,
     situation: Situation,
     config: &Config,
     clock: Clock,
@@ -59,6 +61,7 @@ pub fn jobs(
         ..
     } = super::rules(config);
     let checked = queue.clone();
+    let timezone = config.site.timezone.clone();
     let list = vec![
         Job::new("rollup", &config.jobs.rollup, move |context| {
             roll_up(context, situation)
@@ -78,6 +81,9 @@ pub fn jobs(
             &config.jobs.scores_after_sessions,
             move |context| scoring::score_closed(context, inactivity, length_max),
         ),
+        Job::new("segment_sizes", &config.jobs.segment_sizes, move |context| {
+            segment_sizes::note_sizes(context, index.clone(), timezone.clone())
+        }),
     ];
     Jobs::new(pool, clock, stop, list)
 }

@@ -10,7 +10,7 @@ mod evaluate;
 mod oracle_tests;
 pub(crate) mod rule;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use sqlx::PgPool;
@@ -52,7 +52,7 @@ pub(crate) async fn people_of(
     let matching = list_matching(pool, &tests).await?;
     let (view, rule) = (view.clone(), rule.clone());
     tokio::task::spawn_blocking(move || {
-        let bits = by_number(&view, matching);
+        let bits = by_number(&view, &matching);
         let plan = Plan::new(&rule, &view.names(), now);
         plan.people(&view, &bits)
     })
@@ -71,28 +71,27 @@ async fn list_matching(pool: &PgPool, tests: &[CustomerTest<'_>]) -> Result<Vec<
         .map_err(StoreError::during(step))
 }
 
-/// Lays the store's answers out by the people's numbers.
-fn by_number(view: &View, matching: Vec<(Uuid, i64)>) -> Vec<u64> {
-    if matching.is_empty() {
-        return Vec::new();
-    }
-    let matching: HashMap<Uuid, i64, foldhash::fast::RandomState> = matching.into_iter().collect();
+/// Lays the store's answers out by the people's numbers. Whom the index does not know is left out.
+fn by_number(view: &View, matching: &[(Uuid, i64)]) -> Vec<u64> {
     let names = view.names();
-    let bits = names
-        .people
-        .values()
-        .map(|id| matching.get(id).map_or(0, |bits| *bits as u64));
-    bits.collect()
+    let mut by_number = Vec::new();
+    for (id, bits) in matching {
+        let Some(number) = names.people.find(*id) else {
+            continue;
+        };
+        let place = number as usize;
+        if place >= by_number.len() {
+            by_number.resize(place + 1, 0);
+        }
+        by_number[place] = *bits as u64;
+    }
+    by_number
 }
 
 /// Returns the ids of these people, ascending.
 pub(crate) fn ids_of(view: &View, people: &PeopleSet) -> Vec<Uuid> {
     let names = view.names();
-    let numbered = names.people.values().zip(0_u32..);
-    let mut ids: Vec<Uuid> = numbered
-        .filter(|(_, number)| people.contains(*number))
-        .map(|(id, _)| *id)
-        .collect();
+    let mut ids: Vec<Uuid> = people.iter().map(|person| *names.people.get(person)).collect();
     ids.sort_unstable();
     ids
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::{
+    by_number,
     evaluate::{Plan, store_tests},
     ids_of,
     rule::{DidRule, Rule, TextRule, VisitedRule},
@@ -223,12 +224,12 @@ fn store_bits(tests: &[CustomerTest<'_>], person: u128) -> u64 {
 fn people(rule: &Rule, told: &[Told]) -> Vec<u128> {
     let view = story(told).view();
     let tests = store_tests(rule, now());
-    let bits: Vec<u64> = view
-        .names()
-        .people
-        .values()
-        .map(|id| store_bits(&tests, id.as_u128()))
+    let everybody: BTreeSet<u128> = told.iter().map(|session| session.0).collect();
+    let answers: Vec<(Uuid, i64)> = everybody
+        .into_iter()
+        .map(|person| (Uuid::from_u128(person), store_bits(&tests, person) as i64))
         .collect();
+    let bits = by_number(&view, &answers);
     let plan = Plan::new(rule, &view.names(), now());
     let people = plan.people(&view, &bits);
     ids_of(&view, &people).iter().map(Uuid::as_u128).collect()

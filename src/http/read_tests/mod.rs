@@ -5,6 +5,7 @@ mod journeys;
 mod lists;
 mod metrics;
 mod scores;
+mod segments;
 mod series;
 
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{Request, StatusCode},
+    http::{Method, Request, StatusCode},
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -23,6 +24,7 @@ use uuid::Uuid;
 use super::{AppState, Parts};
 use crate::{
     config::Config,
+    index::{Index, View},
     ops::Clock,
     store::keys::{self, KeyKind, NewKey, Scope},
 };
@@ -43,11 +45,22 @@ impl World {
     }
 
     pub(super) async fn with_scope(pool: PgPool, scope: Scope) -> Self {
+        Self::made_of(pool, scope, None).await
+    }
+
+    /// The service with a journey index of this content.
+    pub(super) async fn with_index(pool: PgPool, view: View) -> Self {
+        Self::made_of(pool, Scope::Read, Some(Arc::new(Index::of(view)))).await
+    }
+
+    async fn made_of(pool: PgPool, scope: Scope, index: Option<Arc<Index>>) -> Self {
         let mut config = Config::default();
         config.secrets.api_key_salt = "a salt of sixteen".into();
         config.site.timezone = "Europe/Berlin".into();
         let now: DateTime<Utc> = NOW.parse().unwrap();
-        let state = AppState::from(Parts::new(pool.clone(), Arc::new(config), Clock::fixed(now)));
+        let mut parts = Parts::new(pool.clone(), Arc::new(config), Clock::fixed(now));
+        parts.index = index;
+        let state = AppState::from(parts);
         let new_key = NewKey::checked(KeyKind::Secret, "reader", &[], &[scope], None).unwrap();
         let mut connection = pool.acquire().await.unwrap();
         let issued = keys::create_key(&mut connection, &state.hasher, &new_key, now)
@@ -75,6 +88,26 @@ impl World {
         let status = response.status();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Sends a body, or nothing for `null`; returns status and what was answered, `null` for nothing.
+    pub(super) async fn send(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("X-API-Key", &self.key)
+            .header("Content-Type", "application/json")
+            .body(Body::from(text))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     pub(super) async fn json(&self, path: &str) -> (StatusCode, Value) {
