@@ -11,6 +11,7 @@ mod customers;
 mod event_in;
 mod events;
 pub mod extract;
+mod heatmaps;
 pub mod ingest;
 mod insight;
 mod journey;
@@ -64,6 +65,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(timeseries::routes())
         .merge(scores::routes())
         .merge(segments::routes())
+        .merge(heatmaps::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())

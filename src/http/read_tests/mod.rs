@@ -1,6 +1,7 @@
 //! Tests of the read side through the router, over rows written straight into the tables.
 
 mod attributes;
+mod heatmaps;
 mod journeys;
 mod lists;
 mod metrics;
