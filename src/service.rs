@@ -165,6 +165,7 @@ impl Service {
         parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
         parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
         parts.index = index.clone();
+        parts.end_streams_at(closing.clone());
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {

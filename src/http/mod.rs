@@ -20,6 +20,7 @@ pub mod keys;
 mod ledger;
 pub mod list;
 mod list_query;
+mod live;
 mod metrics_overview;
 pub mod observe;
 pub mod openapi;
@@ -66,6 +67,7 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(scores::routes())
         .merge(segments::routes())
         .merge(heatmaps::routes())
+        .merge(live::routes())
         .merge(ledger::routes())
         .merge(keys::routes())
         .merge(ingest::routes())

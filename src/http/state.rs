@@ -4,10 +4,12 @@ use std::{ops::Deref, sync::Arc};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     auth::KeyCache,
     ingest::Reception,
+    live::Live,
     system::{ReadinessCheck, SystemInformation},
 };
 use crate::{config::Config, event::Hasher, index::Index, ops::Clock, rights::Rights};
@@ -35,6 +37,8 @@ pub struct Parts {
     pub rights: Option<Rights>,
     /// The journey index; `None` on a node that keeps none.
     pub index: Option<Arc<Index>>,
+    /// Shows what is happening now.
+    pub(super) live: Arc<Live>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -55,8 +59,16 @@ impl Parts {
             reception: None,
             rights: None,
             index: None,
+            live: Arc::new(Live::new(CancellationToken::new())),
             demo_key: None,
         }
+    }
+}
+
+impl Parts {
+    /// Ends what never ends by itself when `closing` is cancelled.
+    pub fn end_streams_at(&mut self, closing: CancellationToken) {
+        self.live = Arc::new(Live::new(closing));
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod index_read;
 pub mod keys;
 pub mod ledger;
 pub(crate) mod ledger_read;
+pub(crate) mod live_read;
 pub(crate) mod metrics_read;
 pub(crate) mod person;
 pub(crate) mod scores;
