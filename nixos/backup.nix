@@ -12,6 +12,7 @@
 
 let
   cfg = config.services.customer-journey;
+  derived = import ./derived.nix { inherit lib; };
   inherit (cfg) backup;
   program = lib.getExe' cfg.package "customer-journey";
   service = config.systemd.services.customer-journey;
@@ -91,16 +92,9 @@ in
     lib.mkMerge [
       {
         services.customer-journey.derivedSettings =
-          lib.mapAttrs
-            (_: option: {
-              value = backup.${option};
-              option = "backup.${option}";
-            })
-            {
-              "backup.directory" = "directory";
-              "backup.retention_days" = "retentionDays";
-              "backup.include" = "include";
-            };
+          derived "backup.directory" { "backup.directory" = backup.directory; }
+          // derived "backup.retentionDays" { "backup.retention_days" = backup.retentionDays; }
+          // derived "backup.include" { "backup.include" = backup.include; };
 
         systemd.tmpfiles.settings."10-customer-journey-backup".${backup.directory}.d = {
           user = "customer-journey";

@@ -9,6 +9,7 @@
 
 let
   cfg = config.services.customer-journey;
+  derived = import ./derived.nix { inherit lib; };
   postgresql = config.services.postgresql;
   # As the unit of the server has it, with its extensions.
   finalPackage =
@@ -174,9 +175,9 @@ in
           restartTriggers = [ finalPackage ];
         };
 
-        services.customer-journey.derivedSettings."database.url" = {
-          value = "postgres:///customer_journey?host=/run/postgresql&port=${toString postgresql.settings.port}&user=customer-journey";
-          option = "database.url";
+        services.customer-journey.derivedSettings = derived "database.url" {
+          "database.url" =
+            "postgres:///customer_journey?host=/run/postgresql&port=${toString postgresql.settings.port}&user=customer-journey";
         };
       }
 

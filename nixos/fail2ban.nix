@@ -9,18 +9,6 @@ let
   cfg = config.services.customer-journey;
 in
 {
-  options.services.customer-journey.fail2ban.maxRefused = lib.mkOption {
-    type = lib.types.ints.positive;
-    default = 300;
-    example = 1000;
-    description = ''
-      Answers 401 and 429 within `findTime` before a ban from ports 80 and 443. Far more than at SSH: many people can
-      share an address, and one browser that meets a limit, or a script with an old key, must not shut all of them out.
-      The SDK and other clients that wait as `Retry-After` says do not come near it, a loop that does not wait is there
-      within seconds.
-    '';
-  };
-
   config = lib.mkIf (cfg.enable && cfg.fail2ban.enable) {
     services.fail2ban = {
       enable = true;

@@ -95,6 +95,17 @@ in
         example = 10;
         description = "Failures at SSH within `findTime` before a ban.";
       };
+      maxRefused = mkOption {
+        type = types.ints.positive;
+        default = 300;
+        example = 1000;
+        description = ''
+          Answers 401 and 429 within `findTime` before a ban from ports 80 and 443. Far more than at SSH: many people can
+          share an address, and one browser that meets a limit, or a script with an old key, must not shut all of them out.
+          The SDK and other clients that wait as `Retry-After` says do not come near it, a loop that does not wait is there
+          within seconds.
+        '';
+      };
       banTime = mkOption {
         type = types.str;
         default = "1h";

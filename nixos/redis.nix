@@ -3,6 +3,7 @@
 
 let
   cfg = config.services.customer-journey;
+  derived = import ./derived.nix { inherit lib; };
   servers = config.services.redis.servers;
   queue = "customer-journey-queue";
   cache = "customer-journey-cache";
@@ -64,15 +65,8 @@ in
       (servers.${cache}.group or servers.${cache}.user)
     ];
 
-    services.customer-journey.derivedSettings = {
-      "redis.queue_url" = {
-        value = "unix://${servers.${queue}.unixSocket}";
-        option = "redis.queueUrl";
-      };
-      "redis.cache_url" = {
-        value = "unix://${servers.${cache}.unixSocket}";
-        option = "redis.cacheUrl";
-      };
-    };
+    services.customer-journey.derivedSettings =
+      derived "redis.queueUrl" { "redis.queue_url" = "unix://${servers.${queue}.unixSocket}"; }
+      // derived "redis.cacheUrl" { "redis.cache_url" = "unix://${servers.${cache}.unixSocket}"; };
   };
 }

@@ -8,6 +8,7 @@
 
 let
   cfg = config.services.customer-journey;
+  derived = import ./derived.nix { inherit lib; };
   program = lib.getExe' cfg.package "customer-journey";
 
   madeDirectory = "/var/lib/customer-journey-secrets";
@@ -62,52 +63,26 @@ in
         // lib.genAttrs (map (name: credentialNames.${name}) made) (name: "${madeDirectory}/${name}");
 
       derivedSettings = lib.mkMerge [
-        (lib.mkIf (cfg.domain != "") {
-          "server.public_url" = {
-            value = "https://${cfg.domain}";
-            option = "domain";
-          };
-        })
-        (lib.mkIf (cfg.corsOrigins != [ ]) {
-          "server.cors_origins" = {
-            value = cfg.corsOrigins;
-            option = "corsOrigins";
-          };
-        })
-        (lib.mkIf cfg.nginx.enable {
-          "server.trusted_proxy_hops" = {
-            value = 1;
-            option = "nginx.enable";
-          };
-        })
-        (lib.mkIf (cfg.role == "ingest") {
-          "writer.workers" = {
-            value = 0;
-            option = "role";
-          };
-          "jobs.enabled" = {
-            value = false;
-            option = "role";
-          };
-        })
-        (lib.mkIf (cfg.database.url != null) {
-          "database.url" = {
-            value = cfg.database.url;
-            option = "database.url";
-          };
-        })
-        (lib.mkIf (cfg.redis.queueUrl != null) {
-          "redis.queue_url" = {
-            value = cfg.redis.queueUrl;
-            option = "redis.queueUrl";
-          };
-        })
-        (lib.mkIf (cfg.redis.cacheUrl != null) {
-          "redis.cache_url" = {
-            value = cfg.redis.cacheUrl;
-            option = "redis.cacheUrl";
-          };
-        })
+        (lib.mkIf (cfg.domain != "") (derived "domain" { "server.public_url" = "https://${cfg.domain}"; }))
+        (lib.mkIf (cfg.corsOrigins != [ ]) (
+          derived "corsOrigins" { "server.cors_origins" = cfg.corsOrigins; }
+        ))
+        (lib.mkIf cfg.nginx.enable (derived "nginx.enable" { "server.trusted_proxy_hops" = 1; }))
+        (lib.mkIf (cfg.role == "ingest") (
+          derived "role" {
+            "writer.workers" = 0;
+            "jobs.enabled" = false;
+          }
+        ))
+        (lib.mkIf (cfg.database.url != null) (
+          derived "database.url" { "database.url" = cfg.database.url; }
+        ))
+        (lib.mkIf (cfg.redis.queueUrl != null) (
+          derived "redis.queueUrl" { "redis.queue_url" = cfg.redis.queueUrl; }
+        ))
+        (lib.mkIf (cfg.redis.cacheUrl != null) (
+          derived "redis.cacheUrl" { "redis.cache_url" = cfg.redis.cacheUrl; }
+        ))
       ];
     };
 

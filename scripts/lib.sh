@@ -33,9 +33,15 @@ postgres_bin() {
   dirname "$found"
 }
 
-# A TCP port that nobody listens on. Another program may take it before we do; callers try again then.
+# A TCP port that nobody listens on. Another program may take it before we do; callers try again then. Not one of those
+# that the system gives to outgoing connections, which could take it while its server is away.
 free_port() {
-  node -e 'const s = require("net").createServer(); s.listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'
+  node -e '
+    (function attempt() {
+      const port = 20000 + Math.floor(Math.random() * 12768);
+      const server = require("net").createServer().once("error", attempt);
+      server.listen(port, "127.0.0.1", () => server.close(() => console.log(port)));
+    })()'
 }
 
 # The user that runs the private servers: PostgreSQL refuses to run as root.

@@ -43,6 +43,7 @@ async function bundle(entry, options) {
 async function buildScript() {
   const { code, map } = await bundle("src/script.ts", { format: "iife" });
   const options = {
+    // With `true` the function around everything is opened, and all its names become the page's.
     toplevel: false,
     compress: { passes: 5, unsafe: true, pure_getters: true },
     sourceMap: { content: map, includeSources: true },

@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     ingest::{
         ledger::balance,
-        queue::{Queue, QueueCounts},
+        queue::{Queue, QueueCounts, QueueError},
     },
     store::{dump, situation},
 };
@@ -57,9 +57,7 @@ pub async fn create(
     let waiting = match queue {
         Some(queue) => {
             let dumped = queue::dump(queue, &draft).await;
-            let (file, state, counts) = dumped.context(
-                "the queue cannot be read, and a backup without it would lack acknowledged events: is Redis running?",
-            )?;
+            let (file, state, counts) = dumped.map_err(explain)?;
             files.push(file);
             Some((state, counts))
         }
@@ -83,6 +81,16 @@ pub async fn create(
         set: Set { path, manifest },
         removed,
     })
+}
+
+/// Says what an unreachable queue means; what cannot be written speaks for itself.
+fn explain(error: anyhow::Error) -> anyhow::Error {
+    if !error.is::<QueueError>() {
+        return error;
+    }
+    error.context(
+        "the queue cannot be read, and a backup without it would lack acknowledged events: is Redis running?",
+    )
 }
 
 /// Writes all tables as they are at one moment, and the tombstones of the same moment.

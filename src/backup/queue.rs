@@ -19,7 +19,7 @@ use crate::{
     ingest::{
         entry::Entry,
         erased::without_erased,
-        queue::{DeadLetter, Delivery, Queue, QueueCounts},
+        queue::{Delivery, PIECE, Queue, QueueCounts},
         settle::{Parcel, Settler},
     },
     store::{
@@ -30,9 +30,6 @@ use crate::{
 
 /// Its file in the set; only there when there is a queue.
 pub(super) const FILE: &str = "queue.ndjson.zst";
-
-/// Entries read from Redis, or written to it, at once.
-const PIECE: usize = 200;
 
 /// A line of the file.
 #[derive(Debug, Serialize, Deserialize)]
@@ -107,37 +104,20 @@ pub(super) async fn dump(
         text.push(b'\n');
         Ok(file.write_all(&text)?)
     };
-    let mut after = EntryId::default();
-    while after < counts.last_added {
-        let piece = queue.peek(after, PIECE).await?;
-        let Some(last) = piece.last() else { break };
-        after = last.id;
-        for delivery in piece.iter().filter(|one| one.id <= counts.last_added) {
-            write(&Line::new(Kind::Entry, delivery, None))?;
-            state.entries += 1;
-            state.events += u64::from(delivery.received);
-        }
-    }
+    let take = |delivery: Delivery| {
+        state.entries += 1;
+        state.events += u64::from(delivery.received);
+        write(&Line::new(Kind::Entry, &delivery, None))
+    };
+    queue.for_each_waiting(Some(counts.last_added), take).await?;
     // After the entries: one that dies meanwhile is in both.
-    for letter in dead_letters(queue).await? {
+    for letter in queue.all_dead_letters().await? {
         write(&Line::new(Kind::Dead, &letter.delivery, Some(&letter.reason)))?;
         state.dead_letters += 1;
     }
     let entry = finish(file)?;
     let rows = Some(state.entries + state.dead_letters);
     Ok((FileEntry { rows, ..entry }, state, counts))
-}
-
-async fn dead_letters(queue: &Queue) -> anyhow::Result<Vec<DeadLetter>> {
-    let mut all: Vec<DeadLetter> = Vec::new();
-    loop {
-        let place = all.last().map_or("0-0", |letter| &letter.place);
-        let piece = queue.dead_letters_after(place, PIECE).await?;
-        if piece.is_empty() {
-            return Ok(all);
-        }
-        all.extend(piece);
-    }
 }
 
 /// What a restore put back.
@@ -230,7 +210,7 @@ struct Present {
 impl Present {
     async fn read(set: &Set, queue: &Queue) -> anyhow::Result<Self> {
         let mut present = Self::default();
-        let dead = dead_letters(queue).await?.into_iter();
+        let dead = queue.all_dead_letters().await?.into_iter();
         present.dead = dead
             .map(|letter| (letter.delivery.id, letter.delivery.payload))
             .collect();
@@ -238,15 +218,12 @@ impl Present {
         if known.is_none() || queue.epoch().await? != known {
             return Ok(present);
         }
-        let mut after = EntryId::default();
-        loop {
-            let piece = queue.peek(after, PIECE).await?;
-            let Some(last) = piece.last() else {
-                return Ok(present);
-            };
-            after = last.id;
-            present.entries.extend(piece.iter().map(|one| one.id));
-        }
+        let note = |delivery: Delivery| {
+            present.entries.insert(delivery.id);
+            anyhow::Ok(())
+        };
+        queue.for_each_waiting(None, note).await?;
+        Ok(present)
     }
 }
 

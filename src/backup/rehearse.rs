@@ -16,6 +16,10 @@ use crate::{
 const DROP_ATTEMPTS: u32 = 10;
 const DROP_PAUSE: Duration = Duration::from_secs(1);
 
+/// Letters of the database's name in that of the rehearsal's: PostgreSQL takes 63, of which `_verify_` has 8 and the
+/// time in microseconds 16.
+const PLAIN_NAME_MAX: usize = 39;
+
 /// Loads a set into a database of its own beside that of the configuration, counts its rows, and drops it again.
 ///
 /// The queue is left alone. No policies are set: one that drops old events would disturb the count.
@@ -35,8 +39,11 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
         .await
         .context("the database cannot be reached: is it running, and is database.url right?")?;
     let database = options.get_database().unwrap_or("customer_journey");
-    drop_leftovers(&mut connection, database).await?;
-    let name = format!("{}{}", scratch_prefix(database), now.timestamp_micros());
+    let (prefix, is_own) = scratch_prefix(database);
+    if is_own {
+        drop_leftovers(&mut connection, &prefix).await?;
+    }
+    let name = format!("{prefix}{}", now.timestamp_micros());
     dump::create_database(&mut connection, &name)
         .await
         .with_context(|| {
@@ -53,13 +60,10 @@ pub async fn rehearse(config: &Config, set: &Set, now: DateTime<Utc>) -> anyhow:
 }
 
 /// A rehearsal that was killed leaves its database, with people's data in it. Two never run at once: the job has a lock.
-async fn drop_leftovers(connection: &mut PgConnection, database: &str) -> anyhow::Result<()> {
-    let names: Vec<String> =
-        sqlx::query_scalar("SELECT datname FROM pg_database WHERE datname ~ ('^' || $1 || '[0-9]+$')")
-            .bind(scratch_prefix(database))
-            .fetch_all(&mut *connection)
-            .await
-            .context("databases of earlier rehearsals cannot be looked for")?;
+async fn drop_leftovers(connection: &mut PgConnection, prefix: &str) -> anyhow::Result<()> {
+    let names = dump::databases_numbered(connection, prefix)
+        .await
+        .context("databases of earlier rehearsals cannot be looked for")?;
     for name in names {
         tracing::warn!(database = name, "dropping what an earlier rehearsal left behind");
         drop_patiently(connection, &name)
@@ -97,12 +101,32 @@ async fn load_and_count(config: &Config, set: &Set, options: &PgConnectOptions) 
     Ok(())
 }
 
-/// Begins a name that PostgreSQL takes as it is: at most 63 bytes with the time behind it.
-fn scratch_prefix(database: &str) -> String {
+/// Begins a name that PostgreSQL takes as it is, and says whether it is the database's alone.
+///
+/// A name that is long or has other signs is cut, and then others may come to the same: the hyphen keeps theirs
+/// apart from those of a database that has what is left for its name.
+fn scratch_prefix(database: &str) -> (String, bool) {
     let plain: String = database
         .chars()
         .filter(|letter| letter.is_ascii_alphanumeric() || *letter == '_')
-        .take(30)
+        .take(PLAIN_NAME_MAX)
         .collect();
-    format!("{plain}_verify_")
+    let is_own = plain == database;
+    let separator = if is_own { '_' } else { '-' };
+    (format!("{plain}{separator}verify_"), is_own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_with_similar_names_do_not_share_a_prefix_that_is_cleaned_up() {
+        let long = "a".repeat(PLAIN_NAME_MAX);
+        assert_eq!(scratch_prefix("shop_1"), ("shop_1_verify_".to_owned(), true));
+        assert_eq!(scratch_prefix(&long), (format!("{long}_verify_"), true));
+        for other in [format!("{long}b"), format!("{long}-")] {
+            assert_eq!(scratch_prefix(&other), (format!("{long}-verify_"), false));
+        }
+    }
 }

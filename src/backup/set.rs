@@ -188,6 +188,7 @@ impl Draft {
         Ok(Hashed {
             path: path.to_owned(),
             file: made.with_context(|| format!("{} cannot be written", full.display()))?,
+            full,
             digest: Sha256::new(),
             bytes: 0,
         })
@@ -248,6 +249,8 @@ pub(super) fn finish(packed: Packed) -> anyhow::Result<FileEntry> {
 /// A file of a set that is being written, hashed on its way to the disk.
 pub(super) struct Hashed {
     path: String,
+    /// Says in errors on which disk it is.
+    full: PathBuf,
     file: File,
     digest: Sha256,
     bytes: u64,
@@ -271,7 +274,11 @@ impl Hashed {
 
 impl Write for Hashed {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
+        let named = |error: io::Error| {
+            let text = format!("{} cannot be written: {error}", self.full.display());
+            io::Error::new(error.kind(), text)
+        };
+        let written = self.file.write(bytes).map_err(named)?;
         self.digest.update(&bytes[..written]);
         self.bytes += written as u64;
         Ok(written)

@@ -19,8 +19,9 @@ use uuid::Uuid;
 use super::{
     Micros,
     file::{self, Mark},
+    full::{Loader, Progress, REACH_DAYS},
     live::Keeper,
-    load::{self, Loader, Progress},
+    load,
     view::{Size, View},
 };
 use crate::{
@@ -287,7 +288,7 @@ impl Feed {
         Ok(())
     }
 
-    fn publish(&self) {
+    pub(super) fn publish(&self) {
         let view = self.keeper.view();
         let (size, bytes) = (view.size(), self.keeper.bytes());
         let covered_from = view.covered_from;
@@ -301,7 +302,7 @@ impl Feed {
         metrics::gauge!(metric::INDEX_BYTES).set(bytes as f64);
     }
 
-    fn keep_house(&mut self) {
+    pub(super) fn keep_house(&mut self) {
         let now = self.clock.now();
         if now - self.tidied_at >= TIDY_INTERVAL || self.keeper.bytes() > self.settings.bytes_max {
             self.tidy(now);
@@ -313,7 +314,7 @@ impl Feed {
     }
 
     /// Drops what retention has dropped, what memory has no room for, and names nobody uses.
-    fn tidy(&mut self, now: DateTime<Utc>) {
+    pub(super) fn tidy(&mut self, now: DateTime<Utc>) {
         self.tidied_at = now;
         if let Some(time) = horizon_of(&self.settings, now) {
             self.keeper.forget_before(time.timestamp_micros());
@@ -340,7 +341,7 @@ impl Feed {
     }
 
     /// Writes the snapshot file. A failure is said and costs only the next start's time.
-    fn save(&mut self) {
+    pub(super) fn save(&mut self) {
         self.saved_at = self.clock.now();
         let Some(path) = self.settings.file.clone().filter(|_| self.is_dirty) else {
             return;
@@ -413,7 +414,7 @@ async fn from_file(
             return Ok(None);
         }
     };
-    let reach = now - TimeDelta::days(load::REACH_DAYS + 365);
+    let reach = now - TimeDelta::days(REACH_DAYS + 365);
     let is_usable = mark.identity == identity
         && keeper.origin() > reach.timestamp_micros()
         && index_changes::reaches_back_to(connection, mark.horizon).await?;

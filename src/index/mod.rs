@@ -6,14 +6,15 @@
 //! packed in now and then. A [`View`] is one state of all of it: readers keep theirs as long as they like, a newer one
 //! replaces it for the next reader, and nobody waits for anybody ([`view`]).
 //!
-//! [`live`] keeps the state that the next view is made of. [`load`] fills it from the store, [`file`] from a snapshot
-//! file, and [`feed`] follows what writers change. Everything it says about memory is counted, not guessed.
+//! [`live`] keeps the state that the next view is made of. [`full`] fills it from the store, [`file`] from a snapshot
+//! file, and [`feed`] follows what writers change, which [`load`] reads. Everything it says about memory is counted, not guessed.
 //!
 //! Times are microseconds since 1970 in UTC ([`Micros`]).
 
 pub mod block;
 pub mod feed;
 pub mod file;
+pub mod full;
 pub mod live;
 pub mod load;
 pub mod names;
@@ -22,6 +23,8 @@ pub mod view;
 
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use block::{Block, Events, Order, Person, Session};
 pub use feed::Index;

@@ -39,6 +39,18 @@ pub(crate) struct Case {
     together: usize,
 }
 
+impl Case {
+    /// Returns what arrives, in pieces that are settled together.
+    pub(crate) fn batches(&self) -> Vec<Vec<Parcel>> {
+        let parcel = |request: &Vec<usize>| Parcel {
+            id: None,
+            entry: testing::entry(request.iter().map(|place| self.events[*place].clone()).collect()),
+        };
+        let batches = self.requests.chunks(self.together);
+        batches.map(|batch| batch.iter().map(parcel).collect()).collect()
+    }
+}
+
 fn some_of(texts: &'static [&'static str]) -> impl Strategy<Value = Option<String>> {
     prop_oneof![
         2 => Just(None),
@@ -136,17 +148,9 @@ async fn check(settler: &Settler, case: &Case) -> Result<(), String> {
     let expected = testing::rows(pool, &testing::DERIVED).await;
 
     testing::empty(pool).await;
-    let parcels: Vec<Parcel> = case
-        .requests
-        .iter()
-        .map(|request| Parcel {
-            id: None,
-            entry: testing::entry(request.iter().map(|place| case.events[*place].clone()).collect()),
-        })
-        .collect();
-    for batch in parcels.chunks(case.together) {
+    for batch in case.batches() {
         settler
-            .settle(crate::store::ledger::DIRECT, batch)
+            .settle(crate::store::ledger::DIRECT, &batch)
             .await
             .map_err(|error| format!("{error:?}"))?;
     }

@@ -170,6 +170,19 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_written_after_somebody_asked_for_another_that_nobody_wants() {
+        let log = record(text, "info", || {
+            // As sqlx asks before it writes of a query.
+            let span = tracing::debug_span!("query");
+            let query = span.metadata().expect("a span knows what it is");
+            let is_wanted = tracing::dispatcher::get_default(|dispatch| dispatch.enabled(query));
+            assert!(!is_wanted);
+            tracing::info!("ready");
+        });
+        assert!(log.contains("ready"), "{log:?}");
+    }
+
+    #[test]
     fn the_filter_decides_by_target_and_level() {
         let log = record(text, "customer_journey=debug,warn", || {
             tracing::debug!("ours");

@@ -10,14 +10,11 @@ use crate::{
     ingest::{
         entry::Entry,
         erased::{Rest, take_out},
-        queue::{DeadLetter, Queue},
+        queue::{DeadLetter, Delivery, Queue},
     },
     session::{OrderKey, SessionEvent},
-    store::{devices, ledger::EntryId},
+    store::devices,
 };
-
-/// Entries read from Redis at once.
-const PIECE: usize = 200;
 
 /// Says whose events the queue's are.
 pub(super) struct Owner<'a> {
@@ -73,7 +70,7 @@ impl<'a> Owner<'a> {
     /// Returns the person's events among the dead letters, and how many letters nobody can read.
     pub async fn dead(&self, queue: &Queue) -> Result<(Vec<Event>, u64), RightsError> {
         let (mut found, mut unreadable) = (Vec::new(), 0);
-        for letter in all_dead(queue).await? {
+        for letter in queue.all_dead_letters().await? {
             match decode(&letter) {
                 Some(entry) => found.extend(entry.events.into_iter().filter(|event| self.owns(event))),
                 None => unreadable += 1,
@@ -84,7 +81,7 @@ impl<'a> Owner<'a> {
 
     /// Takes the person's events out of the dead letters; a letter that held nothing else goes altogether.
     pub async fn erase_dead(&self, queue: &Queue) -> Result<(), RightsError> {
-        for letter in all_dead(queue).await? {
+        for letter in queue.all_dead_letters().await? {
             let Some(mut entry) = decode(&letter) else {
                 continue;
             };
@@ -107,29 +104,12 @@ fn decode(letter: &DeadLetter) -> Option<Entry> {
 }
 
 async fn for_each_waiting(queue: &Queue, mut act: impl FnMut(Entry)) -> Result<(), RightsError> {
-    let mut after = EntryId::default();
-    loop {
-        let piece = queue.peek(after, PIECE).await?;
-        let Some(last) = piece.last() else { return Ok(()) };
-        after = last.id;
-        for delivery in &piece {
-            // What cannot be read becomes a dead letter when its turn comes.
-            if let Ok(entry) = Entry::decode(&delivery.version, &delivery.payload) {
-                act(entry);
-            }
+    let read = |delivery: Delivery| {
+        // What cannot be read becomes a dead letter when its turn comes.
+        if let Ok(entry) = Entry::decode(&delivery.version, &delivery.payload) {
+            act(entry);
         }
-    }
-}
-
-/// Reads the dead letters as they are now: rewriting one adds to the end of their stream.
-async fn all_dead(queue: &Queue) -> Result<Vec<DeadLetter>, RightsError> {
-    let mut all: Vec<DeadLetter> = Vec::new();
-    loop {
-        let place = all.last().map_or("0-0", |letter| &letter.place);
-        let piece = queue.dead_letters_after(place, PIECE).await?;
-        if piece.is_empty() {
-            return Ok(all);
-        }
-        all.extend(piece);
-    }
+        Ok(())
+    };
+    queue.for_each_waiting(None, read).await
 }

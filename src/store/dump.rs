@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Transaction};
 
-use super::{MIGRATOR, StoreError, erasure::Tombstone, situation};
+use super::{MIGRATOR, StoreError, erasure::Tombstone, run, situation};
 
 /// Where sqlx notes which migrations were applied. Not part of a backup: a restore migrates by itself.
 const MIGRATIONS: &str = "_sqlx_migrations";
@@ -91,6 +92,14 @@ pub async fn migration_of(connection: &mut PgConnection) -> Result<Option<i64>, 
         .fetch_one(connection)
         .await
         .map_err(StoreError::during(step))
+}
+
+/// Returns when the first migration was applied; `None` when none ever was.
+pub async fn installed_at(connection: &mut PgConnection) -> Result<Option<DateTime<Utc>>, StoreError> {
+    sqlx::query_scalar("SELECT min(installed_on) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(StoreError::during("store.dump.installed_at"))
 }
 
 /// Returns the newest migration of this release.
@@ -320,6 +329,18 @@ pub async fn other_sessions(connection: &mut PgConnection) -> Result<i64, StoreE
     .map_err(StoreError::during("store.dump.other_sessions"))
 }
 
+/// Returns the databases of the server that are named `prefix` and a number; the prefix has no sign that patterns know.
+pub async fn databases_numbered(
+    connection: &mut PgConnection,
+    prefix: &str,
+) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar("SELECT datname::text FROM pg_database WHERE datname ~ ('^' || $1 || '[0-9]+$')")
+        .bind(prefix)
+        .fetch_all(connection)
+        .await
+        .map_err(StoreError::during("store.dump.databases_numbered"))
+}
+
 /// Makes an empty database on the same server.
 pub async fn create_database(connection: &mut PgConnection, name: &str) -> Result<(), StoreError> {
     let statement = format!("CREATE DATABASE {}", quoted(name));
@@ -338,15 +359,6 @@ pub async fn analyze(connection: &mut PgConnection) -> Result<(), StoreError> {
         let statement = format!("ANALYZE {}", quoted(&table.name));
         run(connection, "store.dump.analyze", statement).await?;
     }
-    Ok(())
-}
-
-async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> Result<(), StoreError> {
-    // Constants and quoted names.
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .map_err(StoreError::during(step))?;
     Ok(())
 }
 

@@ -37,7 +37,7 @@ pub mod span;
 use std::{str::FromStr, time::Duration};
 
 use sqlx::{
-    AssertSqlSafe, Postgres, Transaction,
+    AssertSqlSafe, PgConnection, Postgres, Transaction,
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
 
@@ -71,6 +71,15 @@ pub fn connect(config: &Database) -> Result<PgPool, StoreError> {
 /// statement, matched to the columns by name.
 fn json_rows(rows: impl serde::Serialize) -> String {
     serde_json::to_string(&rows).expect("a row is always JSON")
+}
+
+/// Runs statements that are made of constants, numbers and quoted names; nothing in them comes from a user.
+async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> Result<(), StoreError> {
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(connection)
+        .await
+        .map_err(StoreError::during(step))?;
+    Ok(())
 }
 
 /// Begins to read: all that follows sees the store at one moment. Dropping it ends it.

@@ -12,7 +12,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 pub(crate) use self::rollup::{ROLLUP, ROLLUP_ROWS, has_aggregate};
 use self::rollup::{make_aggregate, make_rollup_view};
 pub use self::rollup::{mark_dirty, refresh_hours, roll_up};
-use super::StoreError;
+use super::{StoreError, run};
 use crate::config::Retention;
 
 /// Which database features the service found.
@@ -155,15 +155,6 @@ async fn prepare_locked(
         make_rollup_view(connection).await?;
     }
     Ok(situation)
-}
-
-async fn run(connection: &mut PgConnection, step: &'static str, sql: String) -> Result<(), StoreError> {
-    // Not user input: the statements of this file are made of constants and numbers.
-    sqlx::raw_sql(AssertSqlSafe(sql))
-        .execute(connection)
-        .await
-        .map_err(StoreError::during(step))?;
-    Ok(())
 }
 
 /// Makes `events` a hypertable, moving rows that are there. Only to be called where TimescaleDB is installed.

@@ -5,7 +5,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from support import Edge, Stub
+from support import Edge, Service, Stub
 
 
 class Case(unittest.TestCase):
@@ -40,3 +40,14 @@ class StubCase(Case):
         stub = Stub()
         cls.addClassCleanup(stub.stop)
         cls.start_edge(stub.port, **{"apiRequestsPerSecond": 1, "eventRequestsPerSecond": 5, **cls.values})
+
+
+class ServiceCase(Case):
+    """An edge before the service itself."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.service = Service(cls.folder("service")).start()
+        cls.addClassCleanup(cls.service.stop)
+        cls.start_edge(cls.service.plain.port)

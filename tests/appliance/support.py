@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import pwd
+import random
 import shutil
 import socket
 import ssl
@@ -38,9 +39,12 @@ def eventually(what, condition, seconds=20):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Returns one that nobody listens on, and that the system gives to no outgoing connection."""
+    while True:
+        port = random.randrange(20000, 32768)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def accepts(port):
@@ -246,11 +250,12 @@ http {{
         headers = {"X-Test-Client": client or next(self.addresses), **(headers or {})}
         return super().ask(path, method, body, headers, connection)
 
-    def ask_often(self, times, path, client, **more):
+    def ask_often(self, times, path, client, connection=None, **more):
         """Asks one thing after another on one connection, as fast as that goes."""
-        connection = self.connect()
-        answers = [self.ask(path, client=client, connection=connection, **more) for _ in range(times)]
-        connection.close()
+        own = connection or self.connect()
+        answers = [self.ask(path, client=client, connection=own, **more) for _ in range(times)]
+        if not connection:
+            own.close()
         return answers
 
     def refused(self):

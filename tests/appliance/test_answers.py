@@ -5,7 +5,7 @@ import ssl
 import subprocess
 import unittest
 
-from cases import Case, StubCase
+from cases import Case, ServiceCase, StubCase
 from support import BODY_BYTES_MAX, DOMAIN, Service, eventually
 
 # Every answer has these, whoever made it.
@@ -153,15 +153,12 @@ class SlowService(StubCase):
         self.assertEqual(answer.header("access-control-allow-origin"), "*")
 
 
-class RealService(Case):
+class RealService(ServiceCase):
     """In front of the service itself: what both say is the same, and what one says is there once."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.service = Service(cls.folder("service")).start()
-        cls.addClassCleanup(cls.service.stop)
-        cls.start_edge(cls.service.plain.port)
         cls.write_key = cls.service.create_key("write")
         cls.secret_key = cls.service.create_key("secret", "--scope", "read")
 

@@ -3,8 +3,8 @@
 import json
 import os
 
-from cases import Case
-from support import REPOSITORY, Service
+from cases import ServiceCase
+from support import REPOSITORY
 
 CURRENT = json.loads((REPOSITORY / "assets/sdk/versions.json").read_text())["current"]
 NAMES = ("customer-journey.min.js", "customer-journey.min.js.map")
@@ -23,14 +23,7 @@ HEADERS = (
 )
 
 
-class SdkFiles(Case):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.service = Service(cls.folder("service")).start()
-        cls.addClassCleanup(cls.service.stop)
-        cls.start_edge(cls.service.plain.port)
-
+class SdkFiles(ServiceCase):
     def test_a_file_comes_with_the_bytes_and_headers_of_the_service(self):
         for path in PATHS:
             for coding in ("identity", "gzip"):

@@ -122,7 +122,7 @@ impl Siege {
         let mut counted = BTreeMap::new();
         let sql =
             "SELECT reason, sum(count)::bigint FROM ingest_ledger WHERE outcome = 'rejected' GROUP BY 1";
-        for _ in 0..200 {
+        for _ in 0..1200 {
             let rows: Vec<(String, i64)> = sqlx::query_as(sql)
                 .fetch_all(&mut connection)
                 .await

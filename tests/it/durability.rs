@@ -108,7 +108,8 @@ fn settings(config: &Config, database_url: &str) -> Settings {
             QueueMode::Redis => "redis",
             QueueMode::Direct => "direct",
         },
-        claim_idle_ms: 1000,
+        // Long enough that a busy machine does not make a writer look dead.
+        claim_idle_ms: 2500,
         more: String::new(),
     }
 }

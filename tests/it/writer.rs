@@ -8,6 +8,9 @@ use crate::support::{QueueKeys, queue_of, shared, unique};
 
 const DELIVERIES_MAX: u64 = 4;
 
+/// A silence that no test ever waits for.
+const SILENCE_MS: u64 = 600_000;
+
 async fn queue_with_entries(count: usize) -> (customer_journey::ingest::queue::Queue, QueueKeys) {
     let mut config = Config::default();
     config.redis.queue_url = shared("REDIS_URL");
@@ -72,21 +75,60 @@ async fn an_entry_that_kills_its_writers_takes_no_other_along() {
 }
 
 #[tokio::test]
+async fn many_entries_that_outlived_two_writers_are_taken_over_in_a_few_steps() {
+    let (queue, mut keys) = queue_with_entries(100).await;
+    let ids = keys.deliver_to_the_dead().await;
+    for id in &ids {
+        keys.set_deliveries(id, 2).await;
+    }
+    let mut writer = queue
+        .consumer("writer", Duration::from_millis(10))
+        .await
+        .expect("Redis answers");
+    keys.fall_silent("dead-writer", 2 * SILENCE_MS).await;
+    // The last delivery an entry is due is one of its own.
+    let claimed = writer.claim(SILENCE_MS, 100, 3).await.expect("Redis answers");
+    assert_eq!((claimed.deliveries.len(), claimed.suspect), (1, true));
+    let mut taken: Vec<String> = Vec::new();
+    let mut steps = 0;
+    loop {
+        let claimed = writer
+            .claim(SILENCE_MS, 100, DELIVERIES_MAX)
+            .await
+            .expect("Redis answers");
+        if claimed.deliveries.is_empty() {
+            break;
+        }
+        assert!(claimed.suspect && claimed.poison.is_empty());
+        taken.extend(claimed.deliveries.iter().map(|delivery| delivery.id.to_string()));
+        steps += 1;
+    }
+    assert_eq!(taken, ids[1..], "each of the others once, oldest first");
+    assert!(steps <= 10, "{steps} steps");
+}
+
+#[tokio::test]
 async fn a_writer_that_shows_signs_of_life_keeps_its_entries() {
-    let (queue, _) = queue_with_entries(3).await;
+    let (queue, mut keys) = queue_with_entries(3).await;
     let block = Duration::from_millis(10);
     let mut holder = queue.consumer("holder", block).await.expect("Redis answers");
     let mut other = queue.consumer("other", block).await.expect("Redis answers");
     assert_eq!(holder.read(10, false).await.expect("Redis answers").len(), 3);
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    keys.fall_silent("holder", 2 * SILENCE_MS).await;
     holder.keep_held().await.expect("Redis answers");
-    let claimed = other.claim(100, 10, DELIVERIES_MAX).await.expect("Redis answers");
+    let claimed = other
+        .claim(SILENCE_MS, 10, DELIVERIES_MAX)
+        .await
+        .expect("Redis answers");
     assert!(
         claimed.deliveries.is_empty(),
         "the holder has just said that it lives"
     );
-    tokio::time::sleep(Duration::from_millis(120)).await;
-    let claimed = other.claim(100, 10, DELIVERIES_MAX).await.expect("Redis answers");
+    keys.fall_silent("holder", 2 * SILENCE_MS).await;
+    let claimed = other
+        .claim(SILENCE_MS, 10, DELIVERIES_MAX)
+        .await
+        .expect("Redis answers");
     assert_eq!(claimed.deliveries.len(), 3, "it has been silent for too long");
     assert!(!claimed.suspect, "one death proves nothing");
 }

@@ -27,6 +27,8 @@ test("a full service is asked again no sooner than it said", async ({ scene }) =
 test("while the service answers nothing but 503, the gaps between requests grow", async ({ scene }) => {
   scene.gate.answer(503);
   const visitor = await scene.visitor();
+  // Half of each gap is random, and the largest of one step nearly the smallest of the next.
+  await visitor.context.addInitScript(() => (Math.random = () => 0.5));
   await visitor.open(scene.site.origin);
   await until("it was asked four times", () => scene.gate.sendings.length >= 4, 30_000);
   const gaps = gapsOf(scene);

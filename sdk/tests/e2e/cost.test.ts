@@ -7,8 +7,17 @@ import { test, type Scene } from "./support/scene.ts";
 import { sleep, until } from "./support/until.ts";
 import { call, track } from "./support/visitor.ts";
 
-const TASK_MS_MAX = 5;
 const LOADS = 5;
+/** A task that takes longer holds up the page, by the definition of browsers. */
+const LONG_TASK_MS = 50;
+/** What the script may take, in the speed of the machine: work that takes 5 ms where the script took 2.5. */
+const YARDSTICK = `{
+    const parts = [];
+    for (let number = 0; number < 4000; number++) {
+      parts.push(JSON.stringify({ number, text: "x".repeat(number % 50) }).replace(/\\d/g, "#"));
+    }
+    parts.sort();
+  }`;
 
 const EVERYTHING = {
   autoClicks: true,
@@ -26,13 +35,16 @@ const BUSY_BODY = Array.from(
 
 test("evaluating the script and starting it is no long task", async ({ scene }) => {
   scene.site.page("/", { options: EVERYTHING, body: BUSY_BODY });
-  const traces = await tracesOfLoads(scene, false);
-  const longest = traces.map((trace) => trace.longestTaskMs("customer-journey.min.js"));
-  longest.sort((one, other) => one - other);
-  expect(longest[0], "the script was seen").toBeGreaterThan(0);
-  const all = longest.map((milliseconds) => milliseconds.toFixed(1)).join(", ");
-  console.info(`Longest task of the script in each of ${LOADS} loads: ${all} ms`);
-  expect(longest[Math.floor(LOADS / 2)], `of ${all} ms`).toBeLessThan(TASK_MS_MAX);
+  const yardstick = scene.site.file("/yardstick.js", "text/javascript", YARDSTICK);
+  const traces = await tracesOfLoads(scene, false, (page) => page.addScriptTag({ url: yardstick }));
+  // The best of each: a machine that does something else as well makes a task longer, never shorter.
+  const [own, allowed] = ["customer-journey.min.js", "yardstick.js"].map((script) =>
+    Math.min(...traces.map((trace) => trace.longestTaskMs(script))),
+  ) as [number, number];
+  console.info(`The script's longest task takes ${own.toFixed(1)} ms, and may take ${allowed.toFixed(1)} ms here`);
+  expect(own, "the script was seen").toBeGreaterThan(0);
+  expect(own).toBeLessThan(allowed);
+  expect(own).toBeLessThan(LONG_TASK_MS);
 });
 
 test("starting forces no layout, though the page was just changed", async ({ scene }) => {
@@ -239,7 +251,11 @@ test("where the script cannot be reached, the page's own calls go on", async ({ 
 });
 
 /** Loads the page a few times, each time as somebody who never was here and whom nobody listens to. */
-async function tracesOfLoads(scene: Scene, withStacks: boolean): Promise<Trace[]> {
+async function tracesOfLoads(
+  scene: Scene,
+  withStacks: boolean,
+  afterwards: (page: Page) => Promise<unknown> = async () => undefined,
+): Promise<Trace[]> {
   const traces: Trace[] = [];
   const views = () => scene.gate.events.filter((event) => event.event_type === "page_view");
   for (let load = 0; load < LOADS; load++) {
@@ -249,6 +265,7 @@ async function tracesOfLoads(scene: Scene, withStacks: boolean): Promise<Trace[]
       await traceOf(page, withStacks, async () => {
         await page.goto(scene.site.origin);
         await until("the view is sent", () => views().length > load);
+        await afterwards(page);
       }),
     );
     await context.close();

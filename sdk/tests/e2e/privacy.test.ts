@@ -1,7 +1,7 @@
 /** What is recorded, kept and sent is what the visitor and the site agreed to, and nothing else. */
 import { expect } from "vitest";
 
-import { keptBy } from "./support/page-tricks.ts";
+import { keptBy, untilStorageIsShared } from "./support/page-tricks.ts";
 import { test, type Scene } from "./support/scene.ts";
 import { sleep, until } from "./support/until.ts";
 import { call, ready, track } from "./support/visitor.ts";
@@ -53,13 +53,16 @@ test("a site may decide not to look at Do Not Track", async ({ scene }) => {
 });
 
 test("opting out empties the queue, and holds in every tab and on every later page", async ({ scene }) => {
-  scene.gate.answer(503, { "retry-after": "1" });
+  scene.gate.answer(503, { "retry-after": "60" });
   const visitor = await scene.visitor();
   const page = await visitor.open(scene.site.origin);
+  // From here on nobody asks again, so that nothing is on its way when the visitor decides.
+  await until("it was asked", () => visitor.state?.failures);
   const tab = await visitor.open(scene.site.origin);
   await track(page, "thought", 3);
-  await until("they are recorded", () => visitor.of("thought").length === 3);
+  await until("they are recorded", () => visitor.of("thought").length === 3 && visitor.of("page_view").length === 2);
   await call(page, "optOut");
+  await untilStorageIsShared([page, tab]);
   const before = visitor.recorded.map((event) => event.event_id);
 
   scene.gate.pass();

@@ -2,7 +2,7 @@
 
 use redis::{AsyncCommands, streams::StreamId};
 
-use super::{Delivery, Queue, QueueError, delivery, parse_id};
+use super::{Delivery, PIECE, Queue, QueueError, delivery, parse_id};
 
 /// A poison entry and why it is one.
 #[derive(Clone, Debug)]
@@ -101,8 +101,21 @@ impl Queue {
         Ok(())
     }
 
+    /// Returns all dead letters as they are now, oldest first: rewriting one adds to the end of their stream.
+    pub async fn all_dead_letters(&self) -> Result<Vec<DeadLetter>, QueueError> {
+        let mut all: Vec<DeadLetter> = Vec::new();
+        loop {
+            let place = all.last().map_or("0-0", |letter| &letter.place);
+            let piece = self.dead_letters_after(place, PIECE).await?;
+            if piece.is_empty() {
+                return Ok(all);
+            }
+            all.extend(piece);
+        }
+    }
+
     /// Returns up to `limit` dead letters after the one at `place` (`0-0` for the first), oldest first.
-    pub async fn dead_letters_after(&self, place: &str, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
+    async fn dead_letters_after(&self, place: &str, limit: usize) -> Result<Vec<DeadLetter>, QueueError> {
         let mut connection = self.connection.clone();
         let reply: redis::streams::StreamRangeReply = connection
             .xrange_count(&self.keys.dead, format!("({place}"), "+", limit)

@@ -31,6 +31,9 @@ use crate::{config::Redis, store::ledger::EntryId};
 /// The consumer group all writers belong to.
 const GROUP: &str = "writers";
 
+/// Entries read from Redis, or written to it, at once where all of them are meant.
+pub const PIECE: usize = 200;
+
 /// For how long an unreachable Redis is not asked again, so that requests do not wait for it one by one.
 const RETRY_AFTER_MS: i64 = 1000;
 
@@ -203,7 +206,30 @@ return gone";
         pipeline
     }
 
-    /// Reads every entry that waits, oldest first, in pieces of `piece` from `after` on; for erasure previews.
+    /// Hands out every entry that waits, oldest first; with `last`, none that was added after it.
+    ///
+    /// # Errors
+    /// When Redis cannot be read, and what `act` returns.
+    pub async fn for_each_waiting<Error: From<QueueError>>(
+        &self,
+        last: Option<EntryId>,
+        mut act: impl FnMut(Delivery) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut after = EntryId::default();
+        while last.is_none_or(|last| after < last) {
+            let piece = self.peek(after, PIECE).await?;
+            let Some(end) = piece.last() else { break };
+            after = end.id;
+            for delivery in piece {
+                if last.is_none_or(|last| delivery.id <= last) {
+                    act(delivery)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns up to `piece` entries that wait after `after`, oldest first.
     pub async fn peek(&self, after: EntryId, piece: usize) -> Result<Vec<Delivery>, QueueError> {
         let mut connection = self.connection.clone();
         let reply: redis::streams::StreamRangeReply = connection

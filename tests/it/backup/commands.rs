@@ -8,7 +8,7 @@ use customer_journey::{
 };
 use serde_json::{Value, json};
 
-use super::{Site, number};
+use super::{Site, names, number};
 use crate::support::{App, drained, eventually, page_view, run};
 
 /// Writes the configuration as a file, and returns its path.
@@ -119,6 +119,43 @@ async fn a_backup_that_fails_ends_with_1_and_the_last_success_stays_known() {
     service.stop().await.expect("the service stops");
     drop(connection);
     site.drop().await;
+}
+
+/// A limit on the size of files is what a test can have of a full disk: writing fails in the middle of one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_that_the_disk_has_no_room_for_leaves_the_old_sets() {
+    let site = Site::new().await;
+    let config = write_config(&site);
+    printed(&["migrate"], &config).await;
+    printed(&["backup"], &config).await;
+    let before = names(&site.directory());
+    let output = run_with_small_files(&["backup"], &config).await;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    let folder = site.directory().to_string_lossy().into_owned();
+    assert!(
+        errors.contains(&folder) && errors.contains("cannot be written: File too large"),
+        "{errors}"
+    );
+    assert_eq!(names(&site.directory()), before);
+    let text = printed(&["backups", "verify"], &config).await;
+    assert!(text.contains("is whole"), "{text}");
+    site.drop().await;
+}
+
+/// Runs the program where no file may grow beyond a block or two, and writing more is an error, no signal.
+async fn run_with_small_files(arguments: &[&str], config: &std::path::Path) -> std::process::Output {
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$@\"";
+    tokio::process::Command::new("sh")
+        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_customer-journey")])
+        .args(arguments)
+        .arg("--config")
+        .arg(config)
+        .env_clear()
+        .kill_on_drop(true)
+        .output()
+        .await
+        .expect("a shell can be run")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,7 +21,7 @@ use customer_journey::{
 use sqlx::{AssertSqlSafe, PgConnection};
 use tempfile::TempDir;
 
-use crate::support::{Database, SALT, shared, unique};
+use crate::support::{Database, config_on};
 
 /// A database, a queue and a folder for sets.
 pub struct Site {
@@ -37,15 +37,7 @@ impl Site {
 
     pub fn on(database: Database) -> Self {
         let folder = TempDir::new().expect("a folder can be made");
-        let mut config = Config::default();
-        config.server.listen = "127.0.0.1:0".into();
-        config.database.url = database.url.clone();
-        config.database.connections_max = 8;
-        config.redis.queue_url = shared("REDIS_URL");
-        config.redis.key_prefix = unique("it");
-        config.redis.timeout_ms = 3000;
-        config.secrets.api_key_salt = SALT.into();
-        config.jobs.enabled = false;
+        let mut config = config_on(&database.url);
         config.backup.directory = folder.path().join("sets").to_string_lossy().into_owned();
         Self {
             database,
@@ -104,6 +96,23 @@ async fn picture(connection: &mut PgConnection) -> BTreeMap<String, String> {
         picture.insert(table.name, digest);
     }
     picture
+}
+
+/// Names of what lies in a folder of sets, beside the lock.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("the folder can be read");
+    let mut names: Vec<String> = entries
+        .map(|entry| {
+            entry
+                .expect("it can be read")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .filter(|name| name != ".lock")
+        .collect();
+    names.sort();
+    names
 }
 
 async fn run(connection: &mut PgConnection, sql: &str) {

@@ -175,9 +175,18 @@ async fn a_rehearsal_leaves_no_database_behind_whether_it_succeeds_or_fails() {
     let mut connection = fill(&site).await;
     let made = site.back_up().await.expect("a backup can be made");
     let now = Clock::system().now();
+    let name: String = sqlx::query_scalar("SELECT current_database()::text")
+        .fetch_one(&mut connection)
+        .await
+        .expect("it has a name");
+    // What one that was killed left behind, and what only looks like it.
+    for scratch in [format!("{name}_verify_123"), format!("{name}_verify_me")] {
+        run(&mut connection, &format!("CREATE DATABASE {scratch}")).await;
+    }
     customer_journey::backup::rehearse(&site.config, &made.set, now)
         .await
         .expect("it can be restored");
+    run(&mut connection, &format!("DROP DATABASE {name}_verify_me")).await;
     let mut wrong = made.set.clone();
     for file in &mut wrong.manifest.files {
         file.rows = file.rows.map(|rows| rows + 1);

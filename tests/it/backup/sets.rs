@@ -8,7 +8,7 @@ use std::{
 use customer_journey::{backup, ops::Clock, service::Options, store::MIGRATOR};
 use serde_json::Value;
 
-use super::{Site, number, picture, run};
+use super::{Site, names, number, picture, run};
 use crate::support::App;
 
 /// A migrated database with a few rows, without a service.
@@ -26,22 +26,6 @@ async fn small() -> Site {
     )
     .await;
     site
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).expect("the folder can be read");
-    let mut names: Vec<String> = entries
-        .map(|entry| {
-            entry
-                .expect("it can be read")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .filter(|name| name != ".lock")
-        .collect();
-    names.sort();
-    names
 }
 
 fn edit_manifest(set: &Path, edit: impl FnOnce(&mut Value)) {

@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use customer_journey::{
-    config::{Config, QueueMode},
+    config::QueueMode,
     ops::Clock,
     service::Options,
     store::{events::Load, situation::Situation},
@@ -13,7 +13,7 @@ use super::{
     promises,
     store::{Store, event, history},
 };
-use crate::support::{App, SALT, assert_sessions_follow_events, page_view, shared, unique, url_of};
+use crate::support::{App, assert_sessions_follow_events, config_on, page_view, shared, unique, url_of};
 
 /// A database that vanishes with its connection.
 pub fn database_name() -> String {
@@ -246,18 +246,11 @@ async fn the_retention_policy_drops_old_events_and_the_rollup_keeps_their_count(
 /// Nothing in the service may want a second connection while it holds one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_service_runs_over_one_connection() {
-    let mut config = Config::default();
-    config.server.listen = "127.0.0.1:0".into();
-    config.database.url = database_url();
+    // Without jobs: their leader holds a connection besides the pool.
+    let mut config = config_on(&database_url());
     config.database.connections_max = 1;
     config.database.acquire_timeout_seconds = 60;
     config.ingest.queue = QueueMode::Redis;
-    config.redis.queue_url = shared("REDIS_URL");
-    config.redis.key_prefix = unique("it");
-    config.redis.timeout_ms = 3000;
-    config.secrets.api_key_salt = SALT.into();
-    // The leader of the scheduled jobs holds a connection besides the pool.
-    config.jobs.enabled = false;
     let options = Options {
         load: Load::Insert,
         ..Options::new(Clock::system())

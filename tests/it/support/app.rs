@@ -8,6 +8,20 @@ use customer_journey::{
 
 use super::{Client, Database, SALT, database, shared, unique};
 
+/// A configuration for a database, with a queue of its own on the Redis that the run shares, and no jobs.
+pub fn config_on(database_url: &str) -> Config {
+    let mut config = Config::default();
+    config.server.listen = "127.0.0.1:0".into();
+    config.database.url = database_url.to_owned();
+    config.database.connections_max = 8;
+    config.redis.queue_url = shared("REDIS_URL");
+    config.redis.key_prefix = unique("it");
+    config.redis.timeout_ms = 3000;
+    config.secrets.api_key_salt = SALT.into();
+    config.jobs.enabled = false;
+    config
+}
+
 /// A running service with a database and a queue of its own, and a client that knows its keys.
 pub struct App {
     pub service: Service,
@@ -18,15 +32,7 @@ pub struct App {
 impl App {
     /// Starts one on `database` with a queue of its own; `adjust` changes the configuration first.
     pub async fn start(database: &Database, adjust: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config::default();
-        config.server.listen = "127.0.0.1:0".into();
-        config.database.url = database.url.clone();
-        config.database.connections_max = 8;
-        config.redis.queue_url = shared("REDIS_URL");
-        config.redis.key_prefix = unique("it");
-        config.redis.timeout_ms = 3000;
-        config.secrets.api_key_salt = SALT.into();
-        config.jobs.enabled = false;
+        let mut config = config_on(&database.url);
         adjust(&mut config);
         Self::start_with(config, Options::new(Clock::system())).await
     }

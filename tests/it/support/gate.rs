@@ -11,6 +11,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::free_port;
+
 /// Passes connections on to a server while it is open; refuses and cuts them while it is closed.
 pub struct Gate {
     target: String,
@@ -29,7 +31,9 @@ impl Gate {
         let url = url::Url::parse(url).expect("the address of a server is a URL");
         let host = url.host_str().expect("it names a host");
         let port = url.port().expect("it names a port");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let listener = TcpListener::bind(("127.0.0.1", free_port()))
+            .await
+            .expect("the port is free");
         let gate = Arc::new(Self {
             target: format!("{host}:{port}"),
             address: listener.local_addr().expect("it is bound"),

@@ -12,7 +12,7 @@ mod servers;
 
 use std::time::Duration;
 
-pub use app::App;
+pub use app::{App, config_on};
 pub use client::{Client, page_view};
 pub use database::{Database, issue_key, issue_keys, url_of};
 pub use gate::Gate;

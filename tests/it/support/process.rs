@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use rand::RngExt as _;
 use tempfile::TempDir;
 
 use super::{PATIENCE, SALT, eventually};
@@ -53,9 +54,16 @@ impl Settings {
 }
 
 /// Returns a port nobody listens on at the moment.
+///
+/// Below those that the system gives to outgoing connections: one of these could take it while its server is away.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    let mut dice = rand::rng();
+    loop {
+        let port = dice.random_range(20_000..32_768);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// A service that can be killed and started again; killed when dropped.

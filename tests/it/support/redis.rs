@@ -68,6 +68,25 @@ impl QueueKeys {
         entries.map(|entry| entry.id).collect()
     }
 
+    /// Makes a writer silent about all it holds for so long, without the wait.
+    pub async fn fall_silent(&mut self, writer: &str, silent_ms: u64) {
+        let held: redis::streams::StreamPendingCountReply = redis::cmd("XPENDING")
+            .arg(&[&self.stream, "writers", "-", "+", "1000", writer])
+            .query_async(&mut self.connection)
+            .await
+            .expect("Redis answers");
+        let ids: Vec<String> = held.ids.into_iter().map(|entry| entry.id).collect();
+        let _: Vec<String> = redis::cmd("XCLAIM")
+            .arg(&[&self.stream, "writers", writer, "0"])
+            .arg(ids)
+            .arg("IDLE")
+            .arg(silent_ms)
+            .arg("JUSTID")
+            .query_async(&mut self.connection)
+            .await
+            .expect("Redis notes it");
+    }
+
     /// Says how often an entry was delivered, as if so many writers had died with it.
     pub async fn set_deliveries(&mut self, id: &str, times: u32) {
         let _: Vec<String> = redis::cmd("XCLAIM")

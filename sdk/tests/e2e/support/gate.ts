@@ -1,7 +1,8 @@
 /** What stands between the browser and the service: passes requests on, notes each, and misbehaves when told to. */
 import { createServer, request, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import type { Socket } from "node:net";
 
+import { freePort } from "./port.ts";
 import type { WireEvent } from "./wire-event.ts";
 
 /** What the gate does with a request. */
@@ -35,14 +36,16 @@ export class Gate {
   private behaviour: Behaviour = { kind: "pass", delayMs: 0 };
   private readonly sockets = new Set<Socket>();
   private server: Server;
-  private port = 0;
 
-  private constructor(private readonly target: URL) {
+  private constructor(
+    private readonly target: URL,
+    private readonly port: number,
+  ) {
     this.server = this.makeServer();
   }
 
   static async to(target: string): Promise<Gate> {
-    const gate = new Gate(new URL(target));
+    const gate = new Gate(new URL(target), await freePort());
     await gate.accept();
     return gate;
   }
@@ -91,7 +94,6 @@ export class Gate {
       this.server.once("error", reject);
       this.server.listen(this.port, "127.0.0.1", resolve);
     });
-    this.port = (this.server.address() as AddressInfo).port;
   }
 
   /** Every event that came, in order, as often as it came. */
@@ -144,8 +146,8 @@ export class Gate {
     if (behaviour.kind === "hang") return;
     if (behaviour.kind === "answer") {
       const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "retry-after" };
-      outgoing.writeHead(behaviour.status, { ...cors, ...behaviour.headers }).end(behaviour.body);
       note(sending, behaviour.status);
+      outgoing.writeHead(behaviour.status, { ...cors, ...behaviour.headers }).end(behaviour.body);
       return;
     }
     try {
@@ -155,8 +157,8 @@ export class Gate {
         return;
       }
       await new Promise((resolve) => setTimeout(resolve, behaviour.delayMs));
-      outgoing.writeHead(answer.status, answer.headers).end(answer.body);
       note(sending, answer.status);
+      outgoing.writeHead(answer.status, answer.headers).end(answer.body);
     } catch {
       // The service is away: so is what stands before it.
       incoming.socket.destroy();
@@ -189,6 +191,7 @@ export class Gate {
   }
 }
 
+/** Before the answer goes out: the browser counts its waits from there, and may be quicker than this process. */
 function note(sending: Sending, status: number): void {
   sending.status = status;
   sending.answeredAt = Date.now();

@@ -1,6 +1,8 @@
 /** What a page is told about its surroundings: things that a browser under test cannot do for real. */
 import type { BrowserContext, Page } from "playwright-core";
 
+import { until } from "./until.ts";
+
 interface Tricks {
   visibility: DocumentVisibilityState;
   clockAheadMs: number;
@@ -45,6 +47,14 @@ export async function setClockAhead(page: Page, aheadMs: number): Promise<void> 
   await page.evaluate((ahead) => {
     (globalThis as unknown as Tricks).clockAheadMs = ahead;
   }, aheadMs);
+}
+
+/** Waits until tabs, which are processes of their own, see the same storage: what one writes reaches the others later. */
+export async function untilStorageIsShared(pages: Page[]): Promise<void> {
+  await until("the tabs see the same storage", async () => {
+    const seen = pages.map((page) => page.evaluate(() => JSON.stringify(Object.entries(localStorage).sort())));
+    return new Set(await Promise.all(seen)).size === 1;
+  });
 }
 
 /** Everything a site keeps in the browser, by name. */

@@ -2,11 +2,11 @@
 import { execFile, spawn, type ChildProcess } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
-import { createServer, type AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 
+import { freePort } from "./port.ts";
 import { until } from "./until.ts";
 import { Wire } from "./wire.ts";
 
@@ -149,12 +149,4 @@ function server(variable: string): string {
 async function psql(statement: string): Promise<void> {
   const program = process.env.PG_BIN ? join(process.env.PG_BIN, "psql") : "psql";
   await run(program, [server("DATABASE_URL"), "--no-psqlrc", "--quiet", "--command", statement]);
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer();
-  await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
-  const { port } = listener.address() as AddressInfo;
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
 }

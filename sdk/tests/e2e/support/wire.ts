@@ -1,18 +1,22 @@
 /** A way to a server that can be cut and mended, as a network does. */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+import { freePort } from "./port.ts";
 
 export class Wire {
   private server: Server;
   private readonly sockets = new Set<Socket>();
-  private port = 0;
 
-  private constructor(private readonly target: URL) {
+  private constructor(
+    private readonly target: URL,
+    private readonly port: number,
+  ) {
     this.server = this.makeServer();
   }
 
   /** Lays one to the server that `url` names. */
   static async to(url: string): Promise<Wire> {
-    const wire = new Wire(new URL(url));
+    const wire = new Wire(new URL(url), await freePort());
     await wire.listen();
     return wire;
   }
@@ -60,10 +64,7 @@ export class Wire {
   private listen(): Promise<void> {
     return new Promise((resolve, reject) => {
       this.server.once("error", reject);
-      this.server.listen(this.port, "127.0.0.1", () => {
-        this.port = (this.server.address() as AddressInfo).port;
-        resolve();
-      });
+      this.server.listen(this.port, "127.0.0.1", resolve);
     });
   }
 }
