@@ -126,20 +126,6 @@ fn mark<T: Ord + Copy>(thresholds: &[Option<T>], value: T) -> i16 {
     1 + reached.count() as i16
 }
 
-/// Names of the groups of cells, from the most to the least valuable.
-pub(crate) const SEGMENTS: [&str; 10] = [
-    "champions",
-    "loyal",
-    "potential_loyal",
-    "new",
-    "promising",
-    "needs_attention",
-    "cannot_lose",
-    "at_risk",
-    "about_to_sleep",
-    "lost",
-];
-
 impl Cell {
     /// Returns the group: recency against the mean of frequency and monetary, rounded up from the half.
     pub(crate) fn segment(self) -> &'static str {
@@ -169,6 +155,19 @@ mod tests {
 
     use super::*;
     use crate::customer::testing::visitor;
+
+    const SEGMENTS: [&str; 10] = [
+        "champions",
+        "loyal",
+        "potential_loyal",
+        "new",
+        "promising",
+        "needs_attention",
+        "cannot_lose",
+        "at_risk",
+        "about_to_sleep",
+        "lost",
+    ];
 
     fn now() -> DateTime<Utc> {
         "2026-06-15T12:00:00Z".parse().unwrap()
@@ -227,6 +226,26 @@ mod tests {
         let (cell, inputs) = Thresholds::of(&people, "EUR").unwrap().rank(&people[0]).unwrap();
         assert_eq!([cell.recency, cell.frequency, cell.monetary], [1, 1, 1]);
         assert_eq!(inputs.frequency_from, [None; 4]);
+    }
+
+    #[test]
+    fn the_documented_table_is_what_cells_are_called() {
+        let page = include_str!("../../docs/analysis/scores.md");
+        for recency in 1..=5 {
+            let begin = format!("| R = {recency} |");
+            let line = page
+                .lines()
+                .find_map(|line| line.strip_prefix(begin.as_str()))
+                .unwrap();
+            let named: Vec<&str> = line.trim_end_matches('|').split('|').map(str::trim).collect();
+            let cell = |mark| Cell {
+                recency,
+                frequency: mark,
+                monetary: mark,
+            };
+            let called: Vec<&str> = (1..=5).map(|mark| cell(mark).segment()).collect();
+            assert_eq!(named, called, "R = {recency}");
+        }
     }
 
     #[test]

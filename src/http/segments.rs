@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::{
-    auth::ReadAccess,
+    auth::{AdminAccess, ReadAccess},
     extract::{self, Path, Query},
     insight,
     list::{Page, PageQuery, encode_cursor},
@@ -133,14 +133,14 @@ async fn list_segments(
 
 /// Keep a segment
 ///
-/// Only the rules are kept: who belongs is worked out each time it is asked, as of that moment.
-#[utoipa::path(post, path = "/api/v1/segments", tag = "analysis", security(("secret_key" = [])), request_body = SegmentIn,
+/// Only the rules are kept: who belongs is worked out each time it is asked, as of that moment. Needs the scope `admin`.
+#[utoipa::path(post, path = "/api/v1/segments", tag = "analysis", security(("secret_key" = []), ("bearer" = [])), request_body = SegmentIn,
     responses((status = 201, description = "The segment.", body = SegmentOut),
               (status = 409, description = "`segment_name_taken`.", body = super::problem::ProblemDocument,
                content_type = "application/problem+json"),
               CommonProblems, BodyProblems))]
 async fn create_segment(
-    _: ReadAccess,
+    _: AdminAccess,
     State(state): State<AppState>,
     extract::Json(wish): extract::Json<SegmentIn>,
 ) -> Result<(StatusCode, Json<SegmentOut>), Problem> {
@@ -199,15 +199,15 @@ async fn show_segment(
 
 /// Replace a segment
 ///
-/// Its sizes up to now stay: they say what it was then.
-#[utoipa::path(put, path = "/api/v1/segments/{id}", tag = "analysis", security(("secret_key" = [])),
+/// Its sizes up to now stay: they say what it was then. Needs the scope `admin`.
+#[utoipa::path(put, path = "/api/v1/segments/{id}", tag = "analysis", security(("secret_key" = []), ("bearer" = [])),
     params(("id" = Uuid, Path, description = "Id of the segment.")), request_body = SegmentIn,
     responses((status = 200, description = "The segment.", body = SegmentOut),
               (status = 409, description = "`segment_name_taken`.", body = super::problem::ProblemDocument,
                content_type = "application/problem+json"),
               CommonProblems, MissingProblem, BodyProblems))]
 async fn replace_segment(
-    _: ReadAccess,
+    _: AdminAccess,
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
     extract::Json(wish): extract::Json<SegmentIn>,
@@ -227,11 +227,13 @@ async fn replace_segment(
 }
 
 /// Remove a segment
-#[utoipa::path(delete, path = "/api/v1/segments/{id}", tag = "analysis", security(("secret_key" = [])),
+///
+/// Needs the scope `admin`.
+#[utoipa::path(delete, path = "/api/v1/segments/{id}", tag = "analysis", security(("secret_key" = []), ("bearer" = [])),
     params(("id" = Uuid, Path, description = "Id of the segment.")),
     responses((status = 204, description = "It is gone, with its sizes."), CommonProblems, MissingProblem))]
 async fn delete_segment(
-    _: ReadAccess,
+    _: AdminAccess,
     State(state): State<AppState>,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {

@@ -20,6 +20,9 @@ const CLOSED_WITHIN: TimeDelta = TimeDelta::hours(1);
 /// Customers scored in one run after their sessions; the next minute goes on.
 const CLOSED_MAX: i64 = 20_000;
 
+/// A young site waits no longer than this for its first models, which otherwise come by night.
+const MODELS_RETRIED_AFTER: TimeDelta = TimeDelta::minutes(10);
+
 /// Makes the models anew and scores everybody.
 pub(super) async fn score_everybody(context: JobContext) -> anyhow::Result<String> {
     let now = context.clock.now();
@@ -64,6 +67,10 @@ pub(super) async fn score_closed(
 ) -> anyhow::Result<String> {
     let now = context.clock.now();
     let mut connection = context.pool.acquire().await?;
+    if is_young(&mut connection, now).await? {
+        drop(connection);
+        return score_everybody(context).await;
+    }
     let until = now - inactivity;
     let outdated = scores::list_outdated(
         &mut connection,
@@ -91,6 +98,16 @@ pub(super) async fn score_closed(
         }
     }
     Ok(format!("{scored} customers scored after their sessions"))
+}
+
+/// Whether there was too little for a model when it was last tried, or it never was. Such a site is small, so that
+/// scoring all of it costs next to nothing.
+async fn is_young(connection: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<bool> {
+    let found = scores::find_calibrations(connection).await;
+    Ok(match found.context("the calibration cannot be read")? {
+        None => true,
+        Some((at, calibrations)) => calibrations.churn.quality.is_none() && now - at >= MODELS_RETRIED_AFTER,
+    })
 }
 
 /// Looks at everybody as they stood a month ago, and at what they did since.

@@ -11,9 +11,12 @@ use uuid::Uuid;
 
 use super::scoring::{score_closed, score_everybody};
 use crate::{
-    customer::{Behaviour, Why},
+    customer::{
+        Behaviour, Models, Why, churn,
+        estimate::{self, Case},
+    },
     ops::{Clock, jobs::JobContext},
-    store::scores,
+    store::scores::{self, Calibrations},
 };
 
 const TIMEOUT: TimeDelta = TimeDelta::minutes(30);
@@ -196,25 +199,73 @@ async fn scored_at(pool: &PgPool, person: u128) -> Option<DateTime<Utc>> {
     found.map(|scores| scores.computed_at)
 }
 
+/// Runs the job that follows sessions, so many minutes after 11 o'clock.
+async fn follow(pool: &PgPool, minutes: i64) -> String {
+    let context = context(pool, now() - TimeDelta::hours(1) + TimeDelta::minutes(minutes));
+    score_closed(context, TIMEOUT, LENGTH_MAX).await.unwrap()
+}
+
+/// As if models had been made at 11 o'clock.
+async fn pretend_models(pool: &PgPool) {
+    let cases: Vec<Case> = (0..600)
+        .map(|number| Case {
+            bin: 0,
+            happened: number % 2 == 0,
+            fold: number % estimate::FOLDS,
+        })
+        .collect();
+    let (model, calibration) = estimate::fit(&cases, churn::BINS);
+    let models = Models {
+        churn: model,
+        ..Models::default()
+    };
+    let calibrations = Calibrations {
+        churn: calibration.clone(),
+        conversion: calibration,
+    };
+    let mut connection = pool.acquire().await.unwrap();
+    scores::save_models(
+        &mut connection,
+        &models,
+        &calibrations,
+        now() - TimeDelta::hours(1),
+    )
+    .await
+    .unwrap();
+}
+
 #[sqlx::test(migrator = "crate::store::MIGRATOR")]
 async fn a_person_is_scored_once_when_the_session_is_over(pool: PgPool) {
+    pretend_models(&pool).await;
     tell(&pool, &[visit(1, 1), visit(2, 48)]).await;
-    let run = async |minutes: i64| {
-        let context = context(&pool, now() - TimeDelta::hours(1) + TimeDelta::minutes(minutes));
-        score_closed(context, TIMEOUT, LENGTH_MAX).await.unwrap()
-    };
     // The session ends after 5 minutes and is over 30 minutes later.
-    run(34).await;
+    follow(&pool, 34).await;
     assert_eq!(scored_at(&pool, 1).await, None);
-    run(36).await;
+    follow(&pool, 36).await;
     let first = scored_at(&pool, 1).await;
     assert!(first.is_some());
-    assert_eq!(run(37).await, "no session ended");
+    assert_eq!(follow(&pool, 37).await, "no session ended");
     assert_eq!(scored_at(&pool, 1).await, first);
     // That of two days ago waits for the scoring of everybody.
     assert_eq!(scored_at(&pool, 2).await, None);
     score_everybody(context(&pool, now())).await.unwrap();
     assert!(scored_at(&pool, 2).await.is_some());
+}
+
+#[sqlx::test(migrator = "crate::store::MIGRATOR")]
+async fn a_site_without_models_is_scored_as_a_whole_every_ten_minutes(pool: PgPool) {
+    tell(&pool, &[visit(2, 48)]).await;
+    assert!(
+        follow(&pool, 0)
+            .await
+            .starts_with("1 customers scored; churn model too little")
+    );
+    assert_eq!(follow(&pool, 9).await, "no session ended");
+    assert!(
+        follow(&pool, 10)
+            .await
+            .starts_with("1 customers scored; churn model too little")
+    );
 }
 
 /// People who came in a rhythm of their own; every other one stopped two months ago, every third one buys.

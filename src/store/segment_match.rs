@@ -28,6 +28,9 @@ pub(crate) enum TextColumn {
     DeviceType,
     /// ISO 3166-1 alpha-2.
     Country,
+    /// Of the scores; absent until the customer is scored.
+    RfmSegment,
+    LoyaltyTier,
 }
 
 impl TextColumn {
@@ -40,6 +43,8 @@ impl TextColumn {
             Self::EntryPage => "c.entry_page",
             Self::DeviceType => "c.device_type",
             Self::Country => "c.country",
+            Self::RfmSegment => "(SELECT x.rfm_segment FROM customer_scores x WHERE x.customer_id = c.id)",
+            Self::LoyaltyTier => "(SELECT x.loyalty_tier FROM customer_scores x WHERE x.customer_id = c.id)",
         }
     }
 }
@@ -55,6 +60,10 @@ pub(crate) enum NumberColumn {
     Conversions,
     AbandonedCarts,
     VisibleSeconds,
+    /// Of the scores, as are the next two; nobody without the score passes.
+    Engagement,
+    ChurnRisk,
+    ConversionProbability,
 }
 
 impl NumberColumn {
@@ -67,6 +76,11 @@ impl NumberColumn {
             Self::Conversions => "c.conversions",
             Self::AbandonedCarts => "c.abandoned_carts",
             Self::VisibleSeconds => "c.visible_seconds",
+            Self::Engagement => "SELECT x.engagement FROM customer_scores x WHERE x.customer_id = c.id",
+            Self::ChurnRisk => "SELECT x.churn_risk FROM customer_scores x WHERE x.customer_id = c.id",
+            Self::ConversionProbability => {
+                "SELECT x.conversion_probability FROM customer_scores x WHERE x.customer_id = c.id"
+            }
         }
     }
 }
@@ -238,10 +252,18 @@ mod tests {
         .execute(&mut *connection)
         .await
         .unwrap();
+        sqlx::query(
+            "INSERT INTO customer_scores (customer_id, computed_at, engagement, churn_risk, loyalty_tier, why)
+             VALUES ('00000000-0000-0000-0000-000000000001', '2026-02-02', 70, 0.25, 'gold', '{}')",
+        )
+        .execute(&mut *connection)
+        .await
+        .unwrap();
         let texts = |values: &[Option<&str>]| -> Vec<Option<String>> {
             values.iter().map(|value| value.map(str::to_owned)).collect()
         };
         let (austria, nowhere) = (texts(&[Some("A*")]), texts(&[None]));
+        let gold = texts(&[Some("gold")]);
         let (pro, four) = (texts(&[Some("pro")]), texts(&[Some("4")]));
         let new_year = "2026-01-01T00:00:00Z".parse().unwrap();
         let february = "2026-02-01T00:00:00Z".parse().unwrap();
@@ -278,6 +300,20 @@ mod tests {
                 [false, true],
             ),
             (CustomerTest::Identified(false), [false, true]),
+            (
+                CustomerTest::Number(NumberColumn::Engagement, at_least("70")),
+                [true, false],
+            ),
+            (
+                CustomerTest::Number(NumberColumn::ChurnRisk, at_least("0.26")),
+                [false, false],
+            ),
+            (
+                CustomerTest::Number(NumberColumn::ConversionProbability, at_least("0")),
+                [false, false],
+            ),
+            (CustomerTest::Text(TextColumn::LoyaltyTier, &gold), [true, false]),
+            (CustomerTest::Text(TextColumn::RfmSegment, &nowhere), [true, true]),
             (CustomerTest::AttributeText("plan", &pro), [true, false]),
             (CustomerTest::AttributeText("plan", &nowhere), [false, true]),
             (CustomerTest::AttributeText("seats", &four), [true, true]),

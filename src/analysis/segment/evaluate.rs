@@ -206,12 +206,14 @@ fn compile(
 
 fn did_counter(rule: &DidRule, names: &Names, now: DateTime<Utc>) -> Counter {
     let types = rule.event.as_deref().map(|event| {
-        let is_it = |name: &Box<str>| &**name == event;
-        names.types.values().map(is_it).collect()
+        let types = names.types.values();
+        types.map(|name| &**name == event).collect()
     });
     let pages = rule.page.as_deref().map(|glob| {
-        let matches = |page: &Box<str>| !page.is_empty() && matches_page(glob, page);
-        names.pages.values().map(matches).collect()
+        let pages = names.pages.values();
+        pages
+            .map(|page| !page.is_empty() && matches_page(glob, page))
+            .collect()
     });
     counter(
         rule.window(),

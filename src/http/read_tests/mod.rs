@@ -25,6 +25,7 @@ use uuid::Uuid;
 use super::{AppState, Parts};
 use crate::{
     config::Config,
+    event::Hasher,
     index::{Index, View},
     ops::Clock,
     store::keys::{self, KeyKind, NewKey, Scope},
@@ -45,16 +46,16 @@ impl World {
         Self::with_scope(pool, Scope::Read).await
     }
 
-    pub(super) async fn with_scope(pool: PgPool, scope: Scope) -> Self {
-        Self::made_of(pool, scope, None).await
-    }
-
-    /// The service with a journey index of this content.
+    /// With a journey index that is full already.
     pub(super) async fn with_index(pool: PgPool, view: View) -> Self {
-        Self::made_of(pool, Scope::Read, Some(Arc::new(Index::of(view)))).await
+        Self::build(pool, Scope::Read, Some(Arc::new(Index::of(view)))).await
     }
 
-    async fn made_of(pool: PgPool, scope: Scope, index: Option<Arc<Index>>) -> Self {
+    pub(super) async fn with_scope(pool: PgPool, scope: Scope) -> Self {
+        Self::build(pool, scope, None).await
+    }
+
+    async fn build(pool: PgPool, scope: Scope, index: Option<Arc<Index>>) -> Self {
         let mut config = Config::default();
         config.secrets.api_key_salt = "a salt of sixteen".into();
         config.site.timezone = "Europe/Berlin".into();
@@ -76,6 +77,21 @@ impl World {
             pool,
             router: super::router(state),
             key: issued.key,
+        }
+    }
+
+    /// The same, asked with a key that may also administrate.
+    pub(super) async fn as_admin(self) -> Self {
+        let scopes = [Scope::Read, Scope::Admin];
+        let new_key = NewKey::checked(KeyKind::Secret, "admin", &[], &scopes, None).unwrap();
+        let mut connection = self.pool.acquire().await.unwrap();
+        let hasher = Hasher::new("a salt of sixteen");
+        let issued = keys::create_key(&mut connection, &hasher, &new_key, NOW.parse().unwrap())
+            .await
+            .unwrap();
+        Self {
+            key: issued.key,
+            ..self
         }
     }
 

@@ -35,7 +35,7 @@ fn shop() -> View {
 }
 
 async fn world(pool: &PgPool) -> World {
-    let world = World::with_index(pool.clone(), shop()).await;
+    let world = World::with_index(pool.clone(), shop()).await.as_admin().await;
     for person in 1..=40_u128 {
         let country = if person <= 10 { "AT" } else { "DE" };
         let fields =
@@ -192,4 +192,27 @@ async fn without_an_index_there_is_no_answer_and_no_wrong_one(pool: PgPool) {
         (status, &problem["code"]),
         (StatusCode::SERVICE_UNAVAILABLE, &json!("index_disabled"))
     );
+}
+
+#[sqlx::test(migrator = "crate::store::MIGRATOR")]
+async fn a_key_that_only_reads_tries_segments_and_keeps_none(pool: PgPool) {
+    let world = World::with_index(pool, shop()).await;
+    let body = json!({"name": "x", "definition": {"identified": true}});
+    let one = format!("/api/v1/segments/{}", Uuid::nil());
+    for (method, path) in [
+        (Method::POST, "/api/v1/segments"),
+        (Method::PUT, &one),
+        (Method::DELETE, &one),
+    ] {
+        let (status, problem) = world.send(method, path, body.clone()).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::FORBIDDEN, &json!("insufficient_scope"))
+        );
+    }
+    let preview = json!({"definition": {"did": {"event": "purchase"}}});
+    let (status, answer) = world
+        .send(Method::POST, "/api/v1/segments/preview", preview)
+        .await;
+    assert_eq!((status, &answer["people"]), (StatusCode::OK, &json!(20)));
 }
