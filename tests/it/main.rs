@@ -8,6 +8,7 @@ mod backup;
 mod bad_input;
 mod dedup;
 mod durability;
+mod index;
 mod lifecycle;
 mod queue;
 mod storage;
