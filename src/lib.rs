@@ -21,6 +21,7 @@
 
 pub mod config;
 
+pub mod customer;
 pub mod event;
 pub mod ingest;
 pub mod session;

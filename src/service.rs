@@ -11,6 +11,10 @@ mod readiness;
 #[cfg(test)]
 mod retention_tests;
 mod sampler;
+mod scoring;
+#[cfg(test)]
+mod scoring_tests;
+mod segment_sizes;
 
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
@@ -170,6 +174,7 @@ impl Service {
             .transpose()
             .context("messages about alerts cannot be sent")?;
         parts.notifier = notifier.clone();
+        parts.end_streams_at(closing.clone());
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -179,19 +184,26 @@ impl Service {
             )
         })?;
         let address = listener.local_addr()?;
-        let jobs = jobs::jobs(
-            pool.clone(),
-            queue.clone(),
-            situation,
-            index.zip(notifier.clone()).map(|(index, notifier)| Alerting {
+        let alerting = index
+            .clone()
+            .zip(notifier.clone())
+            .map(|(index, notifier)| Alerting {
                 index,
                 queue: queue.clone(),
                 settings: Settings::new(&config),
                 notifier,
-            }),
+            });
+        let jobs = jobs::jobs(
+            jobs::Ground {
+                pool: pool.clone(),
+                queue: queue.clone(),
+                index,
+                situation,
+                clock: options.clock.clone(),
+                stop: closing.clone(),
+            },
+            alerting,
             &config,
-            options.clock.clone(),
-            closing.clone(),
         );
         if config.jobs.enabled {
             counting.extend(notifier.map(|notifier| tokio::spawn(notifier.run(draining.clone()))));

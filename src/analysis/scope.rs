@@ -37,12 +37,12 @@ impl PeopleSet {
     }
 
     /// Returns the numbers, ascending.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        let words = self.words.iter().enumerate();
-        words.flat_map(|(word, bits)| {
-            (0..u64::BITS)
-                .filter(move |bit| bits >> bit & 1 == 1)
-                .map(move |bit| word as u32 * u64::BITS + bit)
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let words = self.words.iter().zip(0_u32..);
+        words.flat_map(|(word, place)| {
+            let word = *word;
+            let bits = (0..u64::BITS).filter(move |bit| word >> bit & 1 == 1);
+            bits.map(move |bit| place * u64::BITS + bit)
         })
     }
 

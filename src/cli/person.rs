@@ -216,6 +216,7 @@ fn print_rows(output: &mut impl Write, rows: &Removed) -> Result<()> {
         (rows.device_lives, "device_lives"),
         (rows.devices, "devices"),
         (rows.customers, "customers"),
+        (rows.customer_scores, "customer_scores"),
     ] {
         writeln!(output, "{count:>10}  {table}")?;
     }

@@ -17,6 +17,12 @@ section! {
         housekeeping: String = "0 20 * * * *".into() => "cron",
         /// Comparison of the last hours with the same ones of earlier weeks, for alerts.
         alerts: String = "0 5 * * * *".into() => "cron",
+        /// Scores of all customers, and what they are measured by.
+        scores: String = "0 40 3 * * *".into() => "cron",
+        /// Scores of customers whose session is over.
+        scores_after_sessions: String = "20 * * * * *".into() => "cron",
+        /// Sizes of the segments; the last one of a day stays.
+        segment_sizes: String = "0 50 * * * *".into() => "cron",
     }
 }
 

@@ -279,6 +279,9 @@ impl Config {
             ("jobs.ledger_check", &jobs.ledger_check),
             ("jobs.housekeeping", &jobs.housekeeping),
             ("jobs.alerts", &jobs.alerts),
+            ("jobs.scores", &jobs.scores),
+            ("jobs.scores_after_sessions", &jobs.scores_after_sessions),
+            ("jobs.segment_sizes", &jobs.segment_sizes),
         ] {
             rules.hold(fires(schedule), key, || {
                 let form = "second minute hour day month weekday";

@@ -26,6 +26,7 @@ use crate::store::{
     attributes_read::{self, AttributeChangeRecord},
     customers_read::{self, CustomerFilter, CustomerOrder, CustomerRecord},
     person::{self, DeviceRecord, IdentityRecord},
+    scores::{self, ScoreRecord},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -179,6 +180,8 @@ async fn list_customers(
 struct CustomerOut {
     #[serde(flatten)]
     customer: CustomerRecord,
+    /// Scores with what they rest on; absent until the person is first scored, soon after their session.
+    scores: Option<ScoreRecord>,
     /// The latest change of each attribute, by name.
     attribute_changes: Vec<AttributeChangeRecord>,
     /// The lives of devices that are this person, oldest first.
@@ -207,6 +210,7 @@ async fn show_customer(
     let id = customer.id;
     Ok(Json(CustomerOut {
         customer,
+        scores: scores::find(&mut snapshot, id).await?,
         attribute_changes: attributes_read::list_latest_changes(&mut snapshot, id).await?,
         lives: person::list_devices(&mut snapshot, id).await?,
         identity_log: person::list_identity(&mut snapshot, id).await?,

@@ -14,6 +14,7 @@ mod events;
 pub mod extract;
 mod funnel_analysis;
 mod funnels;
+mod heatmaps;
 pub mod ingest;
 mod insight;
 mod journey;
@@ -22,6 +23,7 @@ pub mod keys;
 mod ledger;
 pub mod list;
 mod list_query;
+mod live;
 mod metrics_overview;
 pub mod observe;
 pub mod openapi;
@@ -34,7 +36,9 @@ mod read_tests;
 mod reference;
 mod retention;
 pub mod rights;
+mod scores;
 mod sdk_files;
+mod segments;
 mod sessions;
 mod snapshot;
 pub mod state;
@@ -69,6 +73,10 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(attribution::routes())
         .merge(retention::routes())
         .merge(alerts::routes())
+        .merge(scores::routes())
+        .merge(segments::routes())
+        .merge(heatmaps::routes())
+        .merge(live::routes())
         .merge(ledger::routes())
         .merge(funnels::routes())
         .merge(funnel_analysis::routes())

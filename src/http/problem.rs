@@ -15,7 +15,10 @@ use utoipa::{
 };
 
 use super::{auth::AuthError, observe};
-use crate::store::{StoreError, keys::NewKeyError};
+use crate::{
+    analysis::segment::SegmentError,
+    store::{StoreError, keys::NewKeyError},
+};
 
 /// Media type of every error answer.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -226,6 +229,15 @@ impl From<StoreError> for Problem {
             .with_source(error)
         } else {
             Self::internal(error)
+        }
+    }
+}
+
+impl From<SegmentError> for Problem {
+    fn from(error: SegmentError) -> Self {
+        match error {
+            SegmentError::Store(error) => error.into(),
+            error @ SegmentError::Walk(_) => Self::internal(error),
         }
     }
 }

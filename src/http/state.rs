@@ -4,10 +4,12 @@ use std::{ops::Deref, sync::Arc};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     auth::KeyCache,
     ingest::Reception,
+    live::Live,
     system::{ReadinessCheck, SystemInformation},
 };
 use crate::{
@@ -39,6 +41,8 @@ pub struct Parts {
     pub notifier: Option<Notifier>,
     /// The journey index; `None` on a node that keeps none.
     pub index: Option<Arc<Index>>,
+    /// Shows what is happening now.
+    pub(super) live: Arc<Live>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
     pub demo_key: Option<String>,
 }
@@ -60,8 +64,16 @@ impl Parts {
             rights: None,
             notifier: None,
             index: None,
+            live: Arc::new(Live::new(CancellationToken::new())),
             demo_key: None,
         }
+    }
+}
+
+impl Parts {
+    /// Ends what never ends by itself when `closing` is cancelled.
+    pub fn end_streams_at(&mut self, closing: CancellationToken) {
+        self.live = Arc::new(Live::new(closing));
     }
 }
 

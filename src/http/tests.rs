@@ -27,8 +27,8 @@ use crate::{
     store::keys::{IssuedKey, KeyKind, NewKey, Scope, create_key},
 };
 
-mod funnels;
 mod alerts;
+mod funnels;
 mod keys;
 mod pages;
 mod rights;

@@ -100,7 +100,10 @@ impl Story {
 
     /// Returns the index of what was told.
     pub fn view(&self) -> View {
-        let mut shards: Vec<BlockBuilder> = (0..SHARDS).map(|_| BlockBuilder::new(0, false)).collect();
+        // A block holds nine years from its origin, and stories play in 1970 as well as today.
+        let starts = self.people.iter().flat_map(|(_, sessions)| sessions);
+        let origin = starts.map(|session| session.row.start).min().unwrap_or(0);
+        let mut shards: Vec<BlockBuilder> = (0..SHARDS).map(|_| BlockBuilder::new(origin, false)).collect();
         for (person, (first_seen, sessions)) in self.people.iter().enumerate() {
             let person = person as u32;
             shards[shard_of(person)].push(person, *first_seen, &mut sessions.clone());

@@ -99,6 +99,8 @@ impl Rights {
         let id = person.customer_id;
         let customer = span::rows_of_customer(connection, Kept::Customer, id).await?;
         document.list("customer", &customer).await?;
+        let scores = span::rows_of_customer(connection, Kept::Scores, id).await?;
+        document.list("scores", &scores).await?;
         document.list("lives", &lives_of(person)).await?;
         let sessions = span::rows_of_customer(connection, Kept::Sessions, id).await?;
         document.list("sessions", &sessions).await?;

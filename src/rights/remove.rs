@@ -16,7 +16,7 @@ use crate::{
     },
     session::{Life, OrderKey, Rules},
     store::{
-        StoreError, devices, events, sessions,
+        StoreError, devices, events, scores, sessions,
         span::{self, EARLIEST, Span, Trace},
     },
 };
@@ -35,6 +35,8 @@ pub struct Removed {
     /// Devices nobody else used.
     pub devices: u64,
     pub customers: u64,
+    /// Scores of those customers; they go along.
+    pub customer_scores: u64,
 }
 
 impl Removed {
@@ -48,6 +50,7 @@ impl Removed {
             + self.device_lives
             + self.devices
             + self.customers
+            + self.customer_scores
     }
 }
 
@@ -63,6 +66,7 @@ impl Removed {
             device_lives: self.device_lives + other.device_lives,
             devices: self.devices + other.devices,
             customers: self.customers + other.customers,
+            customer_scores: self.customer_scores + other.customer_scores,
         }
     }
 }
@@ -274,9 +278,12 @@ impl<'a> Removal<'a> {
     pub async fn finish(&mut self, connection: &mut PgConnection) -> Result<(), StoreError> {
         let touched: Vec<Uuid> = self.changes.customers.iter().copied().collect();
         let before = span::count_customers(connection, &touched).await?;
+        let scored_before = scores::count_of(connection, &touched).await?;
         derive::recompute(connection, &self.changes).await?;
         let after = span::count_customers(connection, &touched).await?;
+        let scored_after = scores::count_of(connection, &touched).await?;
         self.removed.customers += before.saturating_sub(after);
+        self.removed.customer_scores += scored_before.saturating_sub(scored_after);
         Ok(())
     }
 }

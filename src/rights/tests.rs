@@ -118,6 +118,7 @@ async fn an_erased_person_leaves_no_trace_and_nobody_else_changes(pool: PgPool) 
         device_lives: 2,
         devices: 2,
         customers: 1,
+        customer_scores: 0,
     };
     assert_eq!(erasure.rows, expected);
 
@@ -814,4 +815,30 @@ async fn compressed_chunks_and_the_continuous_aggregate_lose_the_person() {
     assert_eq!(rollup(pool).await, rollup_without);
     assert_eq!(rows(pool, &["events"]).await["events"].len(), others().len());
     assert!(is_clean(&settler).await);
+}
+
+#[sqlx::test(migrations = "./migrations")]
+async fn scores_are_shown_to_the_person_and_go_with_them(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let rights = rights(&settler);
+    settle(&settler, ann()).await;
+    settle(&settler, others()).await;
+    sqlx::query(
+        "INSERT INTO customer_scores (customer_id, computed_at, engagement, loyalty_tier, why)
+         SELECT id, last_seen, 42, 'visitor', '{}' FROM customers",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    assert_eq!(exported(&rights, "ann").await["scores"][0]["engagement"], 42);
+    let before = rows(&pool, &["customer_scores"]).await["customer_scores"].len();
+    assert_eq!(rights.erase("ann", "test").await.unwrap().rows.customer_scores, 1);
+    let left = rows(&pool, &["customer_scores"]).await;
+    assert_eq!(left["customer_scores"].len(), before - 1);
+    let id = customer_id_of_user("ann").to_string();
+    assert!(
+        left["customer_scores"]
+            .iter()
+            .all(|row| row["customer_id"] != id.as_str())
+    );
 }

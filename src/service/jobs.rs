@@ -7,9 +7,13 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
-use super::alerting::{self, Alerting};
+use super::{
+    alerting::{self, Alerting},
+    scoring, segment_sizes,
+};
 use crate::{
     config::{Config, Retention},
+    index::Index,
     ingest::{
         derive::{self, Changes},
         ledger,
@@ -19,6 +23,7 @@ use crate::{
         Clock,
         jobs::{Job, JobContext, Jobs},
     },
+    session::Rules,
     store::{
         alerts, attributes, erasure, index_changes,
         ledger::{EntryId, fold_before, prune_samples, prune_settled},
@@ -42,18 +47,34 @@ const INDEX_CHANGES_KEPT_SECONDS: f64 = 7200.0;
 /// Rows deleted in one statement.
 const PIECE: i64 = 5000;
 
+/// What jobs stand on.
+pub struct Ground {
+    pub pool: PgPool,
+    pub queue: Option<Arc<Queue>>,
+    pub index: Option<Arc<Index>>,
+    pub situation: Situation,
+    pub clock: Clock,
+    pub stop: CancellationToken,
+}
+
 /// Returns the jobs of this installation, not yet started.
-pub fn jobs(
-    pool: PgPool,
-    queue: Option<Arc<Queue>>,
-    situation: Situation,
-    alerting: Option<Alerting>,
-    config: &Config,
-    clock: Clock,
-    stop: CancellationToken,
-) -> Jobs {
+pub fn jobs(ground: Ground, alerting: Option<Alerting>, config: &Config) -> Jobs {
+    let Ground {
+        pool,
+        queue,
+        index,
+        situation,
+        clock,
+        stop,
+    } = ground;
     let retention = config.retention.clone();
+    let Rules {
+        inactivity,
+        length_max,
+        ..
+    } = super::rules(config);
     let checked = queue.clone();
+    let timezone = config.site.timezone.clone();
     let mut list = vec![
         Job::new("rollup", &config.jobs.rollup, move |context| {
             roll_up(context, situation)
@@ -66,6 +87,15 @@ pub fn jobs(
         }),
         Job::new("housekeeping", &config.jobs.housekeeping, move |context| {
             keep_house(context, queue.clone())
+        }),
+        Job::new("scores", &config.jobs.scores, scoring::score_everybody),
+        Job::new(
+            "scores_after_sessions",
+            &config.jobs.scores_after_sessions,
+            move |context| scoring::score_closed(context, inactivity, length_max),
+        ),
+        Job::new("segment_sizes", &config.jobs.segment_sizes, move |context| {
+            segment_sizes::note_sizes(context, index.clone(), timezone.clone())
         }),
     ];
     list.extend(alerting.map(|alerting| {

@@ -158,6 +158,21 @@ pub(crate) async fn list(
         .await
 }
 
+/// Lists those of the customers that exist, by id.
+pub(crate) async fn list_of_ids(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+) -> sqlx::Result<Vec<CustomerRecord>> {
+    sqlx::query_as(concat!(
+        "SELECT ",
+        customer_columns!(),
+        " FROM customers c WHERE c.id = ANY($1) ORDER BY c.id"
+    ))
+    .bind(ids)
+    .fetch_all(connection)
+    .await
+}
+
 /// Finds a customer by id.
 pub(crate) async fn find(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<Option<CustomerRecord>> {
     sqlx::query_as(concat!(

@@ -34,6 +34,27 @@ impl Conditions {
         }
     }
 
+    /// Starts with two values among what is selected: `select <first> between <second> rest`. The rest ends inside the
+    /// `WHERE` clause.
+    pub(crate) fn with_two<'t, A, B>(
+        select: &'static str,
+        first: A,
+        between: &'static str,
+        second: B,
+        rest: &'static str,
+    ) -> Self
+    where
+        A: Encode<'t, Postgres> + Type<Postgres>,
+        B: Encode<'t, Postgres> + Type<Postgres>,
+    {
+        let mut query = QueryBuilder::new(select);
+        query.push_bind(first).push(between).push_bind(second).push(rest);
+        Self {
+            query,
+            joiner: " AND ",
+        }
+    }
+
     /// Adds `before <value> after`.
     pub(crate) fn compare<'t, T>(&mut self, before: &'static str, value: T, after: &'static str) -> &mut Self
     where
@@ -118,7 +139,7 @@ impl Conditions {
 }
 
 /// Turns a pattern with `*` into one for `LIKE`; every other character stands for itself.
-fn like_pattern(glob: &str) -> String {
+pub(crate) fn like_pattern(glob: &str) -> String {
     let mut pattern = String::with_capacity(glob.len() + 4);
     for character in glob.chars() {
         match character {

@@ -253,6 +253,7 @@ pub async fn facts(connection: &mut PgConnection, span: &Span) -> Result<Vec<Row
 pub enum Kept {
     Customer,
     Sessions,
+    Scores,
 }
 
 /// Returns these rows of a customer, in order.
@@ -266,6 +267,7 @@ pub async fn rows_of_customer(
         Kept::Sessions => {
             "SELECT to_jsonb(s) - 'state' FROM sessions s WHERE customer_id = $1 ORDER BY started_at, id"
         }
+        Kept::Scores => "SELECT to_jsonb(x) FROM customer_scores x WHERE customer_id = $1",
     };
     sqlx::query_scalar(statement)
         .bind(customer_id)

@@ -260,7 +260,7 @@ async fn a_stopped_import_goes_on_where_it_was(pool: PgPool) {
         .execute(&pool)
         .await
         .unwrap();
-    sqlx::query("TRUNCATE events, sessions, customers, devices, device_lives")
+    sqlx::query("TRUNCATE events, sessions, customers, customer_scores, devices, device_lives")
         .execute(&pool)
         .await
         .unwrap();
@@ -505,7 +505,7 @@ const EVERYTHING: &str = r##"{"event_id":"e1","event_type":"page_view","timestam
 
 async fn wipe(pool: &PgPool) {
     sqlx::query(
-        "TRUNCATE events, event_keys, sessions, customers, devices, device_lives, attribute_facts, identity_log",
+        "TRUNCATE events, event_keys, sessions, customers, customer_scores, devices, device_lives, attribute_facts, identity_log",
     )
     .execute(pool)
     .await

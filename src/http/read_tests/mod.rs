@@ -2,9 +2,12 @@
 
 mod attributes;
 mod flows;
+mod heatmaps;
 mod journeys;
 mod lists;
 mod metrics;
+mod scores;
+mod segments;
 mod series;
 
 use std::sync::Arc;
@@ -12,7 +15,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     body::{Body, to_bytes},
-    http::{Request, StatusCode},
+    http::{Method, Request, StatusCode},
 };
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -23,6 +26,7 @@ use uuid::Uuid;
 use super::{AppState, Parts};
 use crate::{
     config::Config,
+    event::Hasher,
     index::{Index, View},
     ops::Clock,
     store::keys::{self, KeyKind, NewKey, Scope},
@@ -77,6 +81,21 @@ impl World {
         }
     }
 
+    /// The same, asked with a key that may also administrate.
+    pub(super) async fn as_admin(self) -> Self {
+        let scopes = [Scope::Read, Scope::Admin];
+        let new_key = NewKey::checked(KeyKind::Secret, "admin", &[], &scopes, None).unwrap();
+        let mut connection = self.pool.acquire().await.unwrap();
+        let hasher = Hasher::new("a salt of sixteen");
+        let issued = keys::create_key(&mut connection, &hasher, &new_key, NOW.parse().unwrap())
+            .await
+            .unwrap();
+        Self {
+            key: issued.key,
+            ..self
+        }
+    }
+
     /// Asks with the key; returns status and body.
     pub(super) async fn text(&self, path: &str) -> (StatusCode, String) {
         let request = Request::get(path)
@@ -87,6 +106,26 @@ impl World {
         let status = response.status();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    /// Sends a body, or nothing for `null`; returns status and what was answered, `null` for nothing.
+    pub(super) async fn send(&self, method: Method, path: &str, body: Value) -> (StatusCode, Value) {
+        let text = if body.is_null() {
+            String::new()
+        } else {
+            body.to_string()
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("X-API-Key", &self.key)
+            .header("Content-Type", "application/json")
+            .body(Body::from(text))
+            .unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     pub(super) async fn json(&self, path: &str) -> (StatusCode, Value) {
