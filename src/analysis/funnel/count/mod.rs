@@ -8,6 +8,8 @@
 //! [`pairing`] whether there is a different event for each step.
 
 mod general;
+#[cfg(test)]
+mod oracle;
 mod pairing;
 mod plain;
 #[cfg(test)]
