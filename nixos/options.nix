@@ -202,6 +202,10 @@ in
       anthropicApiKey = secretFile "File with the key of the Anthropic API, which the agents need.";
       databaseUrl = secretFile "File with the address of a database elsewhere, where it holds a password.";
       redisQueueUrl = secretFile "File with the address of a queue elsewhere, where it holds a password.";
+      slackWebhookUrl = secretFile "File with the address of Slack's incoming webhook that alerts are sent to.";
+      alertWebhookUrl = secretFile "File with the address that alerts are posted to as signed JSON.";
+      alertWebhookSecret = secretFile "File with the secret, of at least 16 characters, that those are signed with.";
+      smtpPassword = secretFile "File with the password of `settings.alerts.smtp_user`.";
     };
   };
 }

@@ -23,6 +23,10 @@ let
     anthropicApiKey = "anthropic-api-key";
     databaseUrl = "database-url";
     redisQueueUrl = "redis-queue-url";
+    slackWebhookUrl = "slack-webhook-url";
+    alertWebhookUrl = "alert-webhook-url";
+    alertWebhookSecret = "alert-webhook-secret";
+    smtpPassword = "smtp-password";
   };
   given = lib.filterAttrs (_: path: path != null) cfg.secrets;
 

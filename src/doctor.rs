@@ -1,5 +1,6 @@
 //! `doctor`: looks at everything the service depends on, and says what to do about what it finds.
 
+mod alerts;
 mod backup;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -16,7 +17,7 @@ use crate::{
         ledger::audit,
         queue::{Queue, QueueError},
     },
-    ops::{Clock, jobs::last_runs},
+    ops::{Clock, jobs::last_runs, web},
     store::{
         MIGRATOR, StoreError,
         situation::{self, Situation},
@@ -100,6 +101,7 @@ pub async fn examine(config: &Config, clock: &Clock) -> Vec<Finding> {
             findings.extend(examine_store(&mut connection, config, clock, queue.as_deref()).await);
             drop(connection);
             findings.extend(examine_jobs(config, clock).await);
+            findings.extend(alerts::examine(config, clock).await);
             findings.extend(backup::examine(config, clock).await);
         }
         Err(error) => findings.push(Finding::failure(
@@ -491,9 +493,7 @@ async fn examine_service(config: &Config) -> Finding {
         .replace("[::]", "[::1]");
     let url = format!("http://{address}/ready");
     let answer = async {
-        let client = reqwest::Client::builder()
-            .timeout(Duration::from_secs(5))
-            .build()?;
+        let client = web::client().timeout(Duration::from_secs(5)).build()?;
         client.get(&url).send().await
     };
     match answer.await {

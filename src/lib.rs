@@ -26,6 +26,7 @@ pub mod ingest;
 pub mod session;
 pub mod store;
 
+pub mod alert;
 pub mod analysis;
 pub mod index;
 

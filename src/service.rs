@@ -4,6 +4,7 @@
 //! could not be kept. Stopping: HTTP, counters, writers, direct commits, so that everything accepted is
 //! either in the store or safe in the queue when the process ends.
 
+mod alerting;
 mod follow;
 pub mod jobs;
 mod readiness;
@@ -20,7 +21,9 @@ use sqlx::PgPool;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
+use self::alerting::Alerting;
 use crate::{
+    alert::{evaluate::Settings, notify::Notifier},
     config::{Config, IpPolicy, QueueMode},
     event::{CountryDatabase, Hasher, Policy},
     http::{self, AppState, Parts, ingest::Reception},
@@ -160,7 +163,13 @@ impl Service {
         parts.rights = Some(rights(&config, &settler, queue.clone()));
         parts.readiness = readiness::checks(&pool, queue.as_ref(), index.as_ref());
         parts.system = readiness::information(&pool, queue.as_ref(), index.as_ref(), situation);
-        parts.index = index;
+        parts.index = index.clone();
+        // A node that runs no jobs raises no alert, and need not have the secrets of their channels.
+        let notifier = (config.jobs.enabled && config.alerts.enabled)
+            .then(|| Notifier::new(pool.clone(), options.clock.clone(), &config))
+            .transpose()
+            .context("messages about alerts cannot be sent")?;
+        parts.notifier = notifier.clone();
         let state = AppState::from(parts);
 
         let listener = TcpListener::bind(&config.server.listen).await.with_context(|| {
@@ -174,11 +183,18 @@ impl Service {
             pool.clone(),
             queue.clone(),
             situation,
+            index.zip(notifier.clone()).map(|(index, notifier)| Alerting {
+                index,
+                queue: queue.clone(),
+                settings: Settings::new(&config),
+                notifier,
+            }),
             &config,
             options.clock.clone(),
             closing.clone(),
         );
         if config.jobs.enabled {
+            counting.extend(notifier.map(|notifier| tokio::spawn(notifier.run(draining.clone()))));
             jobs.start()
                 .await
                 .context("the scheduled jobs cannot be started")?;

@@ -144,6 +144,8 @@ impl Dimension {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::index::testing::{Story, Visit};
 
@@ -166,7 +168,7 @@ mod tests {
         story.visit_as(1, visit, &[(0, "click", ""), (5, "page_view", "/cart")]);
         let view = story.view();
         let names = view.names();
-        let person = view.find(1).unwrap();
+        let person = view.find(names.people.find(Uuid::from_u128(1)).unwrap()).unwrap();
         let session = person.sessions().next().unwrap();
         let text = |dimension: Dimension| dimension.text(&names, dimension.key(&names, session));
         assert_eq!(text(Dimension::LandingPage), Some("/cart"));

@@ -203,6 +203,7 @@ pub fn matches_glob(glob: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
     use crate::index::testing::{Story, Visit};
@@ -263,7 +264,7 @@ mod tests {
                 ..Scope::of_time(0, 10)
             };
             let filter = scope.session_filter(&names);
-            let person = view.find(1).unwrap();
+            let person = view.find(names.people.find(Uuid::from_u128(1)).unwrap()).unwrap();
             person
                 .sessions()
                 .map(|session| filter.admits(&names, session))

@@ -101,7 +101,7 @@ async fn dump_database(
     waiting: Option<(QueueState, QueueCounts)>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<Manifest> {
-    let tables = dump::list_tables(connection).await?;
+    let tables = dump::list_copied(connection).await?;
     let migration = dump::migration_of(connection)
         .await?
         .context("the database is empty: there is nothing to back up")?;

@@ -11,6 +11,7 @@
 //!
 //! Unknown keys are refused by name, wrong types by key and layer, and all problems are reported at once.
 
+mod alerts;
 mod analysis;
 mod backup;
 mod error;
@@ -33,6 +34,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
+pub use alerts::{Alerts, BASELINE_WEEKS_MAX, SmtpSecurity};
 pub use analysis::Index;
 pub use backup::Backup;
 pub use error::{ConfigError, Problem};
@@ -62,6 +64,7 @@ pub struct Config {
     pub session: Session,
     pub retention: Retention,
     pub site: Site,
+    pub alerts: Alerts,
     pub index: Index,
     pub jobs: Jobs,
     pub backup: Backup,
@@ -80,6 +83,7 @@ pub const SECTIONS: &[Section] = &[
     Session::SECTION,
     Retention::SECTION,
     Site::SECTION,
+    Alerts::SECTION,
     Index::SECTION,
     Jobs::SECTION,
     Backup::SECTION,

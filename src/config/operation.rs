@@ -15,6 +15,8 @@ section! {
         ledger_check: String = "0 */5 * * * *".into() => "cron",
         /// Removal of what nothing refers to any more.
         housekeeping: String = "0 20 * * * *".into() => "cron",
+        /// Comparison of the last hours with the same ones of earlier weeks, for alerts.
+        alerts: String = "0 5 * * * *".into() => "cron",
     }
 }
 

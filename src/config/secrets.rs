@@ -15,6 +15,18 @@ section! {
         database_url_file: String = String::new(),
         /// File that holds `redis.queue_url`.
         redis_queue_url_file: String = String::new(),
+        /// Signs the messages to `alerts.webhook_url`. At least 16 characters.
+        alert_webhook_secret: String = String::new(),
+        /// File that holds `secrets.alert_webhook_secret`.
+        alert_webhook_secret_file: String = String::new(),
+        /// File that holds `alerts.webhook_url`.
+        alert_webhook_url_file: String = String::new(),
+        /// File that holds `alerts.slack_webhook_url`.
+        slack_webhook_url_file: String = String::new(),
+        /// Password for `alerts.smtp_user`.
+        smtp_password: String = String::new(),
+        /// File that holds `secrets.smtp_password`.
+        smtp_password_file: String = String::new(),
     }
 }
 
@@ -44,6 +56,26 @@ pub(super) const SECRET_SOURCES: &[SecretSource] = &[
         file_key: "secrets.redis_queue_url_file",
         credential: "redis-queue-url",
     },
+    SecretSource {
+        target: "secrets.alert_webhook_secret",
+        file_key: "secrets.alert_webhook_secret_file",
+        credential: "alert-webhook-secret",
+    },
+    SecretSource {
+        target: "alerts.webhook_url",
+        file_key: "secrets.alert_webhook_url_file",
+        credential: "alert-webhook-url",
+    },
+    SecretSource {
+        target: "alerts.slack_webhook_url",
+        file_key: "secrets.slack_webhook_url_file",
+        credential: "slack-webhook-url",
+    },
+    SecretSource {
+        target: "secrets.smtp_password",
+        file_key: "secrets.smtp_password_file",
+        credential: "smtp-password",
+    },
 ];
 
 /// Reads a secret; the line break that editors leave at the end does not belong to it.
@@ -60,9 +92,18 @@ pub(super) fn read_secret(path: &Path) -> Result<String, String> {
 /// What stands for a secret in everything printed.
 const MASK: &str = "********";
 
-/// Returns `text`, the value of `path`, without what must stay secret: the salt, and passwords in addresses.
+/// Keys whose whole value is a secret; who knows the address of a webhook can post to it.
+const HIDDEN: [&str; 5] = [
+    "secrets.api_key_salt",
+    "secrets.alert_webhook_secret",
+    "secrets.smtp_password",
+    "alerts.webhook_url",
+    "alerts.slack_webhook_url",
+];
+
+/// Returns `text`, the value of `path`, without what must stay secret: whole values, and passwords in addresses.
 pub(super) fn mask<'a>(path: &str, text: &'a str) -> Cow<'a, str> {
-    if path == "secrets.api_key_salt" && text.chars().any(|character| character != '"') {
+    if HIDDEN.contains(&path) && text.chars().any(|character| character != '"') {
         return Cow::Borrowed(MASK);
     }
     if path.ends_with("url") {

@@ -287,6 +287,18 @@ fn each_rule_refuses_what_breaks_it_under_the_key_at_fault() {
         ("jobs.rollup", "\"every minute\""),
         ("jobs.retention", "\"10 3 * * *\""),
         ("jobs.housekeeping", "\"0 0 0 31 2 *\""),
+        ("jobs.alerts", "\"hourly\""),
+        ("alerts.weeks_min", "1"),
+        ("alerts.weeks_min", "9"),
+        ("alerts.rate_fall_percent_min", "101"),
+        ("alerts.traffic_fall_percent_min", "0"),
+        ("alerts.error_rise_percent_min", "0"),
+        ("alerts.sessions_min", "0"),
+        ("alerts.false_alarm_days", "0"),
+        ("alerts.delivery_attempts_max", "0"),
+        ("alerts.delivery_timeout_seconds", "0"),
+        ("alerts.slack_webhook_url", "\"hooks.slack.com/services/T0\""),
+        ("alerts.webhook_url", "\"ftp://hook.example/\""),
         ("telemetry.log_filter", "\"customer_journey=loud\""),
         ("secrets.api_key_salt", "\"fifteen-letters\""),
     ];
@@ -313,4 +325,37 @@ fn good_values_of_every_ruled_key_pass() {
         [retention]\nevents_days = 0\ncompress_after_days = 100\n[site]\ntimezone = \"America/Argentina/Buenos_Aires\"\n\
         own_hosts = [\"shop.example\", \"127.0.0.1\"]\n[telemetry]\nlog_filter = \"customer_journey=debug,warn\"\n";
     assert_eq!(problems(file, &[]), Vec::<String>::new());
+}
+
+#[test]
+fn mail_needs_a_sender_receivers_and_protection_on_the_way() {
+    let mail = |more: &str| problems(&format!("[alerts]\nsmtp_host = \"mail.example\"\n{more}"), &[]);
+    let found = mail("");
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].starts_with("alerts.mail_from must be an e-mail address"));
+    assert!(found[1].starts_with("alerts.mail_to must name at least one receiver"));
+    let people = "mail_from = \"Journey <journey@shop.example>\"\nmail_to = [\"me@shop.example\"]\n";
+    assert_eq!(mail(people), Vec::<String>::new());
+    let open = mail(&format!("{people}smtp_security = \"none\"\n"));
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert!(open[0].starts_with("alerts.smtp_security must be starttls or tls"));
+    let here = format!("[alerts]\nsmtp_host = \"localhost\"\n{people}smtp_security = \"none\"\n");
+    assert_eq!(problems(&here, &[]), Vec::<String>::new());
+    let nobody = mail(&people.replace("me@", "me at "));
+    assert!(nobody[0].contains("each must be an e-mail address"), "{nobody:?}");
+}
+
+#[test]
+fn addresses_and_secrets_of_alerts_are_shown_nowhere() {
+    let file = "[alerts]\nslack_webhook_url = \"https://hooks.example/T0/hunter2\"\nwebhook_url = \"https://x.example/?key=hunter2\"\n\
+        [secrets]\nalert_webhook_secret = \"hunter2hunter2hunter2\"\nsmtp_password = \"hunter2\"\n";
+    let (_folder, sources) = sources(file, &[]);
+    let gathered = sources.gather().unwrap();
+    let shown = format!(
+        "{:?} {:?} {}",
+        gathered.settings(),
+        gathered.config,
+        gathered.config.to_toml()
+    );
+    assert!(!shown.contains("hunter2"), "{shown}");
 }

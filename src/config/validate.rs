@@ -1,5 +1,7 @@
 //! What settings must hold, each alone and together.
 
+mod alerts;
+
 use std::{net::SocketAddr, str::FromStr};
 
 use redis::IntoConnectionInfo;
@@ -43,6 +45,7 @@ impl Config {
         self.check_session(&mut rules);
         self.check_retention(&mut rules);
         self.check_site(&mut rules);
+        self.check_alerts(&mut rules);
         self.check_jobs(&mut rules);
         self.check_backup(&mut rules);
         self.check_telemetry(&mut rules);
@@ -275,6 +278,7 @@ impl Config {
             ("jobs.retention", &jobs.retention),
             ("jobs.ledger_check", &jobs.ledger_check),
             ("jobs.housekeeping", &jobs.housekeeping),
+            ("jobs.alerts", &jobs.alerts),
         ] {
             rules.hold(fires(schedule), key, || {
                 let form = "second minute hour day month weekday";

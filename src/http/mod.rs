@@ -3,9 +3,10 @@
 //! A resource is a file with `pub(crate) fn routes() -> OpenApiRouter<AppState>`, merged in [`resources`].
 
 pub mod address;
+mod alerts;
 mod assets;
+mod attribution;
 pub mod auth;
-mod calendar;
 pub mod cors;
 mod customers;
 mod event_in;
@@ -25,11 +26,13 @@ mod metrics_overview;
 pub mod observe;
 pub mod openapi;
 mod pages;
+mod paths;
 mod period;
 pub mod problem;
 #[cfg(test)]
 mod read_tests;
 mod reference;
+mod retention;
 pub mod rights;
 mod sdk_files;
 mod sessions;
@@ -62,6 +65,10 @@ fn resources() -> OpenApiRouter<AppState> {
         .merge(events::routes())
         .merge(metrics_overview::routes())
         .merge(timeseries::routes())
+        .merge(paths::routes())
+        .merge(attribution::routes())
+        .merge(retention::routes())
+        .merge(alerts::routes())
         .merge(ledger::routes())
         .merge(funnels::routes())
         .merge(funnel_analysis::routes())

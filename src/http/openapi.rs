@@ -23,6 +23,7 @@ use super::{problem, state::AppState};
         (name = "journeys", description = "Sessions, customers, events and journeys, with the scope `read`."),
         (name = "analysis", description = "Funnels, paths, attribution, retention and what else is asked of journeys, with the scope `read`."),
         (name = "metrics", description = "Figures over time, with the scope `read`."),
+        (name = "alerts", description = "What deviates from earlier weeks; reading needs the scope `read`, changing `admin`."),
         (name = "rights", description = "People's rights: export and erasure, with scopes of their own."),
         (name = "keys", description = "API keys, with the scope `admin`."),
         (name = "operations", description = "How the service is doing.")

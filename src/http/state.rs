@@ -10,7 +10,9 @@ use super::{
     ingest::Reception,
     system::{ReadinessCheck, SystemInformation},
 };
-use crate::{config::Config, event::Hasher, index::Index, ops::Clock, rights::Rights};
+use crate::{
+    alert::notify::Notifier, config::Config, event::Hasher, index::Index, ops::Clock, rights::Rights,
+};
 
 /// Handle on the service, cheap to clone; its fields are those of [`Parts`].
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Parts {
     pub reception: Option<Arc<Reception>>,
     /// Answers for people's rights; `None` on a node that does not.
     pub rights: Option<Rights>,
+    /// Sends messages about alerts; `None` on a node that does not.
+    pub notifier: Option<Notifier>,
     /// The journey index; `None` on a node that keeps none.
     pub index: Option<Arc<Index>>,
     /// Write key of the demo shop; `None` means that `/demo/` does not exist.
@@ -54,6 +58,7 @@ impl Parts {
             system: Vec::new(),
             reception: None,
             rights: None,
+            notifier: None,
             index: None,
             demo_key: None,
         }

@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod funnels;
+mod alerts;
 mod keys;
 mod pages;
 mod rights;

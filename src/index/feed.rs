@@ -256,27 +256,33 @@ impl Feed {
             .map_err(StoreError::during(step))?;
         let entries = index_changes::read(&mut snapshot, self.mark.horizon).await?;
         let horizon = index_changes::horizon(&mut snapshot).await?;
-        let fresh = entries
-            .iter()
-            .filter(|entry| !self.seen.contains(&entry.transaction));
-        let changes = together(fresh.flat_map(|entry| &entry.changes));
+        let fresh = || {
+            entries
+                .iter()
+                .filter(|entry| !self.seen.contains(&entry.transaction))
+        };
+        if fresh().any(|entry| entry.changes.is_empty()) {
+            drop(snapshot);
+            return self.refill().await;
+        }
+        let changes = together(fresh().flat_map(|entry| &entry.changes));
         let not_before = load::time_of(self.keeper.covered_from());
-        let mut tails = Vec::with_capacity(changes.len());
         for piece in changes.chunks(CUSTOMERS_PER_READ) {
-            tails.extend(load::read_tails(&mut snapshot, &self.keeper, piece, not_before).await?);
+            let tails = load::read_tails(&mut snapshot, &self.keeper, piece, not_before).await?;
+            self.has_vanished |= tails.iter().any(|tail| tail.sessions.is_empty());
+            self.keeper.apply(tails);
         }
         snapshot.rollback().await.map_err(StoreError::during(step))?;
-        // Only now, when nothing can fail any more: what was half taken in would be taken for done.
+        // Only now, when nothing can fail any more. What was taken in before a failure is taken in again: it replaces
+        // itself, and nobody sees it before the rest is there.
         self.seen = entries
             .iter()
             .map(|entry| entry.transaction)
             .filter(|transaction| *transaction >= horizon.0)
             .collect();
         self.mark.horizon = horizon;
-        if !tails.is_empty() || self.index.view().is_none() {
-            self.has_vanished |= tails.iter().any(|tail| tail.sessions.is_empty());
+        if !changes.is_empty() || self.index.view().is_none() {
             self.is_dirty = true;
-            self.keeper.apply(tails);
             self.publish();
         }
         self.index.change_status(|status| {
@@ -285,6 +291,23 @@ impl Feed {
             status.trouble = None;
         });
         metrics::gauge!(metric::INDEX_LAG_SECONDS).set((self.clock.now() - began).as_seconds_f64());
+        Ok(())
+    }
+
+    /// Makes the index anew, when the log no longer has all that happened since the last look.
+    async fn refill(&mut self) -> Result<(), StoreError> {
+        tracing::warn!("the log of changes was cut before the index had read it; it is made from the store");
+        let step = "store.index.refill";
+        let mut snapshot = begin_snapshot(&self.pool, LOAD_PATIENCE)
+            .await
+            .map_err(StoreError::during(step))?;
+        let identity = self.mark.identity.clone();
+        let now = self.clock.now();
+        (self.keeper, self.mark) =
+            from_store(&mut snapshot, &self.index, &self.settings, identity, now).await?;
+        self.seen.clear();
+        self.is_dirty = true;
+        self.publish();
         Ok(())
     }
 

@@ -172,31 +172,39 @@ impl Keeper {
     /// Forgets the oldest sessions until at most `bytes_max` are taken; `None` when nothing had to go, else the time from
     /// which the index now reaches.
     pub fn shrink_to(&mut self, bytes_max: usize) -> Option<Micros> {
-        let bytes = self.bytes();
-        if bytes <= bytes_max {
-            return None;
+        let mut reaches_from = None;
+        loop {
+            let bytes = self.bytes();
+            if bytes <= bytes_max || self.view().size().events == 0 {
+                return reaches_from;
+            }
+            // A tenth more than needed, or the next event would bring the same work.
+            let time = self.time_after_oldest(1.0 - bytes_max as f64 * 0.9 / bytes as f64);
+            self.forget_before(time);
+            self.renumber();
+            reaches_from = Some(time);
         }
-        // A tenth more than needed, or the next event would bring the same work.
-        let share_kept = bytes_max as f64 * 0.9 / bytes as f64;
-        let mut ends: Vec<(Micros, u32)> = self
+    }
+
+    /// Returns the time by which the sessions had ended that hold this share of the events, and at least one.
+    fn time_after_oldest(&self, share: f64) -> Micros {
+        let sessions = self
             .shards
             .iter()
             .flat_map(Shard::people)
-            .flat_map(Person::sessions)
-            .map(|session| (session.end(), session.events().len() as u32))
+            .flat_map(Person::sessions);
+        let mut ends: Vec<(Micros, usize)> = sessions
+            .map(|session| (session.end(), session.events().len()))
             .collect();
         ends.sort_unstable();
-        let all: u64 = ends.iter().map(|(_, events)| u64::from(*events)).sum();
-        let mut goes = (all as f64 * (1.0 - share_kept)).ceil() as u64;
+        let all: usize = ends.iter().map(|(_, events)| events).sum();
+        let goes = (all as f64 * share).ceil() as usize;
+        let mut gone = 0;
         let last = ends.iter().find(|(_, events)| {
-            let more = goes > u64::from(*events);
-            goes = goes.saturating_sub(u64::from(*events));
-            !more
+            gone += events;
+            gone >= goes
         });
-        let time = last.map_or(self.covered_from, |(end, _)| *end) + 1;
-        self.forget_before(time);
-        self.renumber();
-        Some(time)
+        last.map_or(self.covered_from, |(end, _)| *end) + 1
     }
 
     /// Gives new numbers to the names that are in use and forgets the others: what only erased people left behind, and

@@ -287,6 +287,22 @@ async fn a_start_from_a_file_takes_in_what_happened_since(pool: PgPool) {
     }
 }
 
+#[sqlx::test(migrations = "./migrations")]
+async fn a_log_that_was_cut_under_a_running_index_is_no_loss(pool: PgPool) {
+    let settler = testing::settler(&pool).await;
+    let (index, mut feed) = open(&settler, settings()).await;
+    settle(&settler, visits()).await;
+    settle(&settler, vec![event("z1", 9, "page_view")]).await;
+    let mut connection = pool.acquire().await.unwrap();
+    index_changes::prune(&mut connection, 0.0).await.unwrap();
+    feed.follow().await.unwrap();
+    assert_eq!(picture(&index.view().unwrap()), rebuilt(&settler).await);
+    assert_eq!(index.view().unwrap().size().events, 8);
+    settle(&settler, vec![event("z1", 10, "click")]).await;
+    feed.follow().await.unwrap();
+    assert_eq!(index.view().unwrap().size().events, 9);
+}
+
 /// A crowd that leaves many pages behind, a day after the other.
 async fn crowd(settler: &Settler, people: i64) {
     for day in 0..9 {

@@ -16,6 +16,9 @@ use super::{
 /// How many shards people are spread over: enough to keep a few processors busy and a repacking short.
 pub const SHARDS: usize = 64;
 
+/// Parts of a [`View::sum`] at most: a few for each of a few processors.
+const PARTS: usize = 8;
+
 /// Bytes that a changed person takes besides the block: its place in the map and the counts of the two pointers.
 const CHANGED_OVERHEAD: usize = 64;
 
@@ -169,6 +172,32 @@ impl View {
             merge(&mut total, part);
         }
         total
+    }
+
+    /// Walks over all people on all processors, for results that are sums.
+    ///
+    /// Unlike in [`View::fold`] there are only a few parts, so that they may be large, and they are merged on all
+    /// processors in any order: the order must not matter to the answer.
+    pub fn sum<T, Start, Each, Merge>(&self, start: Start, each: Each, merge: Merge) -> T
+    where
+        T: Send,
+        Start: Fn() -> T + Sync,
+        Each: Fn(&mut T, Person<'_>) + Sync,
+        Merge: Fn(&mut T, T) + Sync,
+    {
+        let add = |mut part: T, shard: &Shard| {
+            shard.people().for_each(|person| each(&mut part, person));
+            part
+        };
+        let join = |mut one: T, other: T| {
+            merge(&mut one, other);
+            one
+        };
+        self.shards
+            .par_iter()
+            .with_min_len(SHARDS / PARTS)
+            .fold(&start, add)
+            .reduce(&start, join)
     }
 
     /// Returns how much it holds.

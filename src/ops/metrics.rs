@@ -91,6 +91,8 @@ metrics! {
     INDEX_LAG_SECONDS = "index_lag_seconds", MetricKind::Gauge, Seconds, "Age of what the journey index knows: how long its last look at the store took, or how long ago the last good one was.";
     SESSIONS_UPDATED = "sessions_updated_total", MetricKind::Counter, Count, "Sessions written again because events came.";
     DATABASE_CONNECTIONS = "database_connections", MetricKind::Gauge, Count, "Connections to PostgreSQL, by `state` (idle or used).";
+    ALERTS = "alerts_total", MetricKind::Counter, Count, "What happened to alerts, by `event` (opened, escalated, resolved) and `severity`.";
+    ALERT_DELIVERIES = "alert_deliveries_total", MetricKind::Counter, Count, "Attempts to deliver a message about an alert, by `channel` and `outcome` (delivered, retried, failed: given up).";
     JOB_RUNS = "job_runs_total", MetricKind::Counter, Count, "Runs of scheduled jobs, by `job` and `outcome`.";
     JOB_SECONDS_SPENT = "job_duration_seconds", MetricKind::Histogram(JOB_SECONDS), Seconds, "Time of a scheduled job's run, by `job`.";
     JOB_LAST_SUCCESS = "job_last_success_timestamp_seconds", MetricKind::Gauge, Seconds, "When a job last succeeded, as seconds since 1970, by `job`.";

@@ -5,5 +5,6 @@ pub mod lifecycle;
 pub mod metrics;
 pub mod nix;
 pub mod telemetry;
+pub mod web;
 
 pub use clock::Clock;

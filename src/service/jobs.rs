@@ -1,4 +1,4 @@
-//! The scheduled jobs: roll-ups, retention, the ledger's check, housekeeping.
+//! The scheduled jobs: roll-ups, retention, the ledger's check, housekeeping, alerts.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
+use super::alerting::{self, Alerting};
 use crate::{
     config::{Config, Retention},
     ingest::{
@@ -19,7 +20,7 @@ use crate::{
         jobs::{Job, JobContext, Jobs},
     },
     store::{
-        attributes, erasure, index_changes,
+        alerts, attributes, erasure, index_changes,
         ledger::{EntryId, fold_before, prune_samples, prune_settled},
         sessions,
         situation::{self, Situation, drop_after_days},
@@ -46,13 +47,14 @@ pub fn jobs(
     pool: PgPool,
     queue: Option<Arc<Queue>>,
     situation: Situation,
+    alerting: Option<Alerting>,
     config: &Config,
     clock: Clock,
     stop: CancellationToken,
 ) -> Jobs {
     let retention = config.retention.clone();
     let checked = queue.clone();
-    let list = vec![
+    let mut list = vec![
         Job::new("rollup", &config.jobs.rollup, move |context| {
             roll_up(context, situation)
         }),
@@ -66,6 +68,11 @@ pub fn jobs(
             keep_house(context, queue.clone())
         }),
     ];
+    list.extend(alerting.map(|alerting| {
+        Job::new("alerts", &config.jobs.alerts, move |context| {
+            alerting::evaluate(context, alerting.clone())
+        })
+    }));
     Jobs::new(pool, clock, stop, list)
 }
 
@@ -110,7 +117,10 @@ async fn apply_retention(
     if let Some(before) = cutoff(now, retention.metrics_days) {
         let ledger = fold_before(&mut connection, before).await?;
         let hours = situation::delete_before(&mut connection, "events_hourly_rows", "hour", before).await?;
-        done.push(format!("{ledger} ledger lines folded, {hours} roll-up rows"));
+        let alerts = alerts::prune_resolved(&mut connection, before).await?;
+        done.push(format!(
+            "{ledger} ledger lines folded, {hours} roll-up rows, {alerts} resolved alerts"
+        ));
     }
     Ok(format!("removed {}", done.join(", ")))
 }

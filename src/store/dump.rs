@@ -22,6 +22,9 @@ pub struct Table {
     pub columns: Vec<String>,
 }
 
+/// Tables whose rows belong to the database they are in, and to no copy of it: the numbers of its transactions.
+const NOT_COPIED: [&str; 1] = ["index_changes"];
+
 /// What a database holds, seen from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
@@ -147,6 +150,13 @@ pub async fn list_tables(connection: &mut PgConnection) -> Result<Vec<Table>, St
         .filter(|(name, _)| is_newer || own.contains(name.as_str()))
         .map(|(name, columns)| Table { name, columns });
     Ok(in_order(tables.collect(), &references))
+}
+
+/// Returns those of our tables that a copy of the database has.
+pub async fn list_copied(connection: &mut PgConnection) -> Result<Vec<Table>, StoreError> {
+    let mut tables = list_tables(connection).await?;
+    tables.retain(|table| !NOT_COPIED.contains(&table.name.as_str()));
+    Ok(tables)
 }
 
 /// Puts each table after those it refers to. Tables that refer to each other in a circle stay as they come.

@@ -2,10 +2,12 @@
 //!
 //! Functions take a connection, so that the caller owns the transaction, and the time as a parameter.
 
+pub mod alerts;
 pub mod attributes;
 pub(crate) mod attributes_read;
 pub mod customers;
 pub(crate) mod customers_read;
+pub mod deliveries;
 pub mod devices;
 pub mod dump;
 pub mod erasure;

@@ -1,6 +1,7 @@
 //! Tests of the read side through the router, over rows written straight into the tables.
 
 mod attributes;
+mod flows;
 mod journeys;
 mod lists;
 mod metrics;
@@ -22,6 +23,7 @@ use uuid::Uuid;
 use super::{AppState, Parts};
 use crate::{
     config::Config,
+    index::{Index, View},
     ops::Clock,
     store::keys::{self, KeyKind, NewKey, Scope},
 };
@@ -41,12 +43,23 @@ impl World {
         Self::with_scope(pool, Scope::Read).await
     }
 
+    /// With a journey index that is full already.
+    pub(super) async fn with_index(pool: PgPool, view: View) -> Self {
+        Self::build(pool, Scope::Read, Some(Arc::new(Index::of(view)))).await
+    }
+
     pub(super) async fn with_scope(pool: PgPool, scope: Scope) -> Self {
+        Self::build(pool, scope, None).await
+    }
+
+    async fn build(pool: PgPool, scope: Scope, index: Option<Arc<Index>>) -> Self {
         let mut config = Config::default();
         config.secrets.api_key_salt = "a salt of sixteen".into();
         config.site.timezone = "Europe/Berlin".into();
         let now: DateTime<Utc> = NOW.parse().unwrap();
-        let state = AppState::from(Parts::new(pool.clone(), Arc::new(config), Clock::fixed(now)));
+        let mut parts = Parts::new(pool.clone(), Arc::new(config), Clock::fixed(now));
+        parts.index = index;
+        let state = AppState::from(parts);
         let new_key = NewKey::checked(KeyKind::Secret, "reader", &[], &[scope], None).unwrap();
         let mut connection = pool.acquire().await.unwrap();
         let issued = keys::create_key(&mut connection, &state.hasher, &new_key, now)

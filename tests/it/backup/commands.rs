@@ -175,7 +175,8 @@ async fn the_running_service_shows_when_a_backup_last_succeeded() {
     printed(&["backup"], &config).await;
     let page = format!("{}/metrics", service.address);
     eventually("the metric is there", async || {
-        let text = reqwest::get(&page).await.ok()?.text().await.ok()?;
+        let client = customer_journey::ops::web::client().build().ok()?;
+        let text = client.get(&page).send().await.ok()?.text().await.ok()?;
         let line = text.lines().find_map(|line| {
             line.strip_prefix("customer_journey_job_last_success_timestamp_seconds{job=\"backup\"} ")
         })?;

@@ -80,7 +80,7 @@ impl Site {
 /// A digest of the rows of each table, in whatever order they lie.
 async fn picture(connection: &mut PgConnection) -> BTreeMap<String, String> {
     let mut picture = BTreeMap::new();
-    for table in dump::list_tables(connection)
+    for table in dump::list_copied(connection)
         .await
         .expect("the tables can be listed")
     {

@@ -49,7 +49,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(services: &[String], keys: &(String, String)) -> Self {
-        let http = reqwest::Client::builder()
+        let http = customer_journey::ops::web::client()
             .timeout(Duration::from_secs(15))
             .no_proxy()
             .build()
