@@ -166,7 +166,6 @@ impl Chain {
 
 /// What came of one actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Outcome {
     /// Nothing opened a chain.
     Absent,
