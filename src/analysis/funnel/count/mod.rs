@@ -8,6 +8,8 @@
 //! [`pairing`] whether there is a different event for each step.
 
 mod general;
+#[cfg(test)]
+mod oracle;
 mod pairing;
 mod plain;
 #[cfg(test)]
@@ -164,7 +166,6 @@ impl Chain {
 
 /// What came of one actor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 pub enum Outcome {
     /// Nothing opened a chain.
     Absent,
