@@ -92,11 +92,13 @@ fn mobile(from: Micros, to: Micros, only_mobile: bool) -> Scope {
     }
 }
 
+/// Time, touches and order of a conversion.
+type Bought = (Micros, Vec<Told>, Option<(Decimal, &'static str)>);
+
 /// What the definition says, worked out session by session.
 #[derive(Debug, Default)]
 struct Reference {
-    /// Time, touches, order.
-    conversions: Vec<(Micros, Vec<Told>, Option<(Decimal, &'static str)>)>,
+    conversions: Vec<Bought>,
     chain: Paths,
     sessions: BTreeMap<&'static str, u64>,
 }
@@ -226,7 +228,7 @@ proptest! {
         for model in MODELS.into_iter().filter(|model| *model != Model::DataDriven) {
             for channel in CHANNELS {
                 let of_channel = |wanted: Option<&str>| -> f64 {
-                    let shares_of = |(time, touches, order): &(Micros, Vec<Told>, Option<(Decimal, &str)>)| {
+                    let shares_of = |(time, touches, order): &Bought| {
                         let amount = match (wanted, order) {
                             (None, _) => 1.0,
                             (Some(currency), Some((value, of))) if currency == *of => value.to_f64().unwrap(),
@@ -256,7 +258,7 @@ proptest! {
             prop_assert_eq!(line.conversions, count(&has));
             prop_assert_eq!(line.assisted, count(&|touches| has(&touches[..touches.len() - 1])));
         }
-        let is_direct = |(_, touches, _): &&(_, Vec<Told>, _)| touches.iter().all(|touch| touch.channel == "Direct");
+        let is_direct = |(_, touches, _): &&Bought| touches.iter().all(|touch| touch.channel == "Direct");
         prop_assert_eq!(found.direct_only, expected.conversions.iter().filter(is_direct).count() as u64);
     }
 
