@@ -8,6 +8,7 @@ use utoipa::{
 };
 
 use super::{problem, state::AppState};
+use crate::analysis::segment::rule;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +29,17 @@ use super::{problem, state::AppState};
         (name = "keys", description = "API keys, with the scope `admin`."),
         (name = "operations", description = "How the service is doing.")
     ),
-    components(schemas(problem::ProblemDocument)),
+    // A rule may hold rules, and of what refers to itself the derivation gathers no parts.
+    components(schemas(
+        problem::ProblemDocument,
+        rule::TextRule,
+        rule::NumberRule,
+        rule::RevenueRule,
+        rule::TimeRule,
+        rule::AttributeRule,
+        rule::DidRule,
+        rule::VisitedRule
+    )),
     modifiers(&SecuritySchemes)
 )]
 struct Frame;
