@@ -10,6 +10,7 @@ pub mod baseline;
 #[cfg(test)]
 mod documentation;
 pub mod evaluate;
+pub mod funnels;
 pub mod judge;
 pub mod lifecycle;
 pub mod message;

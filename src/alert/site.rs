@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Hours a baseline can look back, with one more week for its trend and one for clocks that change.
-const HOURS_BACK: Hour = (WEEKS_MAX as Hour + 2) * 168;
+pub(super) const HOURS_BACK: Hour = (WEEKS_MAX as Hour + 2) * 168;
 
 /// Returns the site's series up to the hour `end`, which is not over.
 pub fn series(view: &View, end: Hour) -> Vec<Series> {

@@ -19,7 +19,7 @@ use super::{
     numeric::{count_at_most, normal_tail, two_proportions},
     series::{Count, Hour, hour_of},
 };
-use crate::index::{NameId, Session, View};
+use crate::index::{NameId, Person, Session, View};
 
 /// Least part of the change that a segment must hold to be named.
 const SHARE_MIN: f64 = 0.25;
@@ -248,27 +248,44 @@ pub fn segments(
     reference: &[Hour],
     succeeded: impl Fn(Session<'_>) -> bool + Sync,
 ) -> Vec<Segment> {
+    let each = |(): &mut (), person: Person<'_>, see: &mut dyn FnMut(Session<'_>, Hour, bool)| {
+        for session in person.sessions() {
+            see(session, hour_of(session.start()), succeeded(session));
+        }
+    };
+    segments_of_trials(view, now, reference, || (), each)
+}
+
+/// Counts trials in the hours of `now` and of `reference` by the segment of their session.
+///
+/// `each` tells the trials of a person: the session, the hour it counts in and whether it was a success. It has a helper
+/// of its own on each processor, made by `start`. Segments of a dimension stand together.
+pub fn segments_of_trials<Helper: Send>(
+    view: &View,
+    now: &[Hour],
+    reference: &[Hour],
+    start: impl Fn() -> Helper + Sync,
+    each: impl Fn(&mut Helper, Person<'_>, &mut dyn FnMut(Session<'_>, Hour, bool)) + Sync,
+) -> Vec<Segment> {
     let keys = Keys::new(view);
     let (now, reference) = (sorted(now), sorted(reference));
-    let counted = view.fold(
-        HashMap::<(usize, NameId), [Count; 2]>::new,
-        |sum, person| {
-            for session in person.sessions() {
-                let hour = hour_of(session.start());
+    let (_, counted) = view.fold(
+        || (start(), HashMap::<(usize, NameId), [Count; 2]>::new()),
+        |(helper, sum), person| {
+            each(helper, person, &mut |session, hour, is_success| {
                 let side = if now.binary_search(&hour).is_ok() {
                     0
                 } else if reference.binary_search(&hour).is_ok() {
                     1
                 } else {
-                    continue;
+                    return;
                 };
-                let count = Count::new(1, succeeded(session).into());
                 for (place, key) in keys.of(session).into_iter().enumerate() {
-                    sum.entry((place, key)).or_default()[side] += count;
+                    sum.entry((place, key)).or_default()[side] += Count::new(1, is_success.into());
                 }
-            }
+            });
         },
-        |total, part| {
+        |(_, total), (_, part)| {
             for (key, [now, reference]) in part {
                 let known = total.entry(key).or_default();
                 known[0] += now;

@@ -89,14 +89,14 @@ impl Hourly {
         }
     }
 
-    fn merge(&mut self, other: Self) {
+    pub(super) fn merge(&mut self, other: Self) {
         for (known, more) in self.counts.iter_mut().zip(other.counts) {
             *known += more;
         }
     }
 
     /// Drops the hours before the first in which anything happened: the site was not measured then.
-    fn trim(mut self) -> Self {
+    pub(super) fn trim(mut self) -> Self {
         let empty = self.counts.iter().take_while(|count| count.trials == 0).count();
         self.counts.drain(..empty);
         self.first += empty as Hour;

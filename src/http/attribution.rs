@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::ReadAccess,
-    insight::{Answer, Asked, Engine, ScopeIn, run, subject},
+    insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
     period::bounded,
     problem::{CommonProblems, Problem},
@@ -75,7 +75,7 @@ async fn attribute(
     asked: Asked<AttributionIn>,
 ) -> Result<Json<Answer<Attribution>>, Problem> {
     let question = question(&asked.question)?;
-    let subject = subject(&state, &asked.range, asked.conditions)?;
+    let subject = asked.subject(&state).await?;
     let about = subject.clone();
     let found = run(move || attribution::attribute(&about.view, &about.scope, &question)).await?;
     Ok(Json(subject.answer(found, Engine::Index)))

@@ -12,7 +12,7 @@ use super::{
     auth::ReadAccess,
     extract::{self, Path},
     funnels::{checked, find},
-    insight::{Answer, Asked, Engine, ScopeIn, Subject, run, subject},
+    insight::{Answer, Asked, Engine, ScopeIn, Subject, run},
     list::{Page, PageQuery, RangeQuery},
     problem::{BodyProblems, CommonProblems, MissingProblem, Problem},
     snapshot::begin_snapshot,
@@ -135,7 +135,7 @@ async fn answer(
     asked: Asked<AnalysisIn>,
 ) -> Result<Json<Answer<FunnelAnswer>>, Problem> {
     let options = asked.question.options();
-    let subject = subject(state, &asked.range, asked.conditions)?;
+    let subject = asked.subject(state).await?;
     let (view, scope, engine) = view_for(state, &funnel, &subject, options.compare).await?;
     let data = run(move || analyze(&view, &funnel, &scope, options)).await?;
     Ok(Json(subject.answer(data, engine)))
@@ -195,13 +195,11 @@ async fn list_people(
     Path(id): Path<Uuid>,
     asked: Asked<PeopleIn>,
 ) -> Result<Json<Page<FunnelPerson>>, Problem> {
-    let PeopleIn {
-        step,
-        outcome,
-        limit,
-        cursor,
-    } = asked.question;
-    let page = PageQuery { limit, cursor };
+    let PeopleIn { step, outcome, .. } = asked.question;
+    let page = PageQuery {
+        limit: asked.question.limit,
+        cursor: asked.question.cursor.clone(),
+    };
     let limit = page.limit()?;
     let list = format!("funnel_people:{id}:{step}:{outcome:?}");
     let after: Option<Uuid> = page.position(&state.hasher, &list)?;
@@ -212,7 +210,7 @@ async fn list_people(
             format!("step: this funnel has the steps 1 to {}", funnel.steps.len()),
         ));
     }
-    let subject = subject(&state, &asked.range, asked.conditions)?;
+    let subject = asked.subject(&state).await?;
     let (view, scope, _) = view_for(&state, &funnel, &subject, false).await?;
     let mut found = run(move || {
         let plan = Plan::new(&funnel, &scope, &view.names());

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use chrono::{DateTime, Utc};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use super::{
     extract::Query,
@@ -13,6 +14,7 @@ use super::{
     list_query::refuse_unknown_among,
     period::choose,
     problem::Problem,
+    segments::people_of_segment,
     state::AppState,
 };
 use crate::{
@@ -41,6 +43,14 @@ pub(super) struct ScopeIn {
     /// `dead_clicks`, `form_errors`, `script_errors`, `slow_page`, `searched`, `empty_search`.
     #[param(example = "device_type:mobile|tablet")]
     filter: Option<Vec<String>>,
+    /// Only people of this segment, as it is now.
+    segment: Option<Uuid>,
+}
+
+/// The part of it that can be read at once.
+#[derive(Debug, Deserialize)]
+struct SegmentIn {
+    segment: Option<Uuid>,
 }
 
 /// The query string of an analysis: its own question, and the parameters that all have.
@@ -49,6 +59,7 @@ pub(super) struct Asked<T> {
     pub(super) question: T,
     pub(super) range: RangeQuery,
     pub(super) conditions: Vec<SessionCondition>,
+    pub(super) segment: Option<Uuid>,
 }
 
 impl<T, S> FromRequestParts<S> for Asked<T>
@@ -68,6 +79,7 @@ where
         refuse_unknown_among(&pairs, groups)?;
         let Query(question) = Query::from_request_parts(parts, state).await?;
         let Query(range) = Query::from_request_parts(parts, state).await?;
+        let Query(SegmentIn { segment }) = Query::from_request_parts(parts, state).await?;
         let filters: Vec<&str> = pairs
             .iter()
             .filter(|(name, _)| name == "filter")
@@ -77,6 +89,7 @@ where
             question,
             range,
             conditions: read_conditions(&filters)?,
+            segment,
         })
     }
 }
@@ -142,34 +155,37 @@ pub(super) struct Subject {
     asked_at: Instant,
 }
 
-/// Works out what a question is about. What lies before the index's own beginning is left out.
-///
-/// # Errors
-/// 400 for a time or zone that cannot be read; 503 `index_loading` while the index is filled, `index_disabled` where
-/// none is kept.
-pub(super) fn subject(
-    state: &AppState,
-    range: &RangeQuery,
-    conditions: Vec<SessionCondition>,
-) -> Result<Subject, Problem> {
-    let asked_at = Instant::now();
-    let chosen = choose(range, state)?;
-    let view = view(state)?;
-    let from = chosen.period.from.timestamp_micros().max(view.covered_from);
-    let scope = Scope {
-        sessions: conditions,
-        ..Scope::of_time(from, chosen.period.to.timestamp_micros())
-    };
-    Ok(Subject {
-        view,
-        scope,
-        range: TimeRange {
-            from: chosen.period.from,
-            to: chosen.period.to,
-            tz: chosen.zone,
-        },
-        asked_at,
-    })
+impl<T> Asked<T> {
+    /// Works out what the question is about. What lies before the index's own beginning is left out.
+    ///
+    /// # Errors
+    /// 400 for a time or zone that cannot be read; 404 for a segment that does not exist; 503 `index_loading` while the
+    /// index is filled, `index_disabled` where none is kept.
+    pub(super) async fn subject(&self, state: &AppState) -> Result<Subject, Problem> {
+        let asked_at = Instant::now();
+        let chosen = choose(&self.range, state)?;
+        let view = view(state)?;
+        let people = match self.segment {
+            Some(id) => Some(Arc::new(people_of_segment(state, &view, id).await?)),
+            None => None,
+        };
+        let from = chosen.period.from.timestamp_micros().max(view.covered_from);
+        let scope = Scope {
+            sessions: self.conditions.clone(),
+            people,
+            ..Scope::of_time(from, chosen.period.to.timestamp_micros())
+        };
+        Ok(Subject {
+            view,
+            scope,
+            range: TimeRange {
+                from: chosen.period.from,
+                to: chosen.period.to,
+                tz: chosen.zone,
+            },
+            asked_at,
+        })
+    }
 }
 
 /// Returns the newest state of the index.

@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::ReadAccess,
-    insight::{Answer, Asked, Engine, ScopeIn, run, subject},
+    insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
     period::bounded,
     problem::{CommonProblems, Problem},
@@ -77,8 +77,8 @@ async fn paths(
     State(state): State<AppState>,
     asked: Asked<PathsIn>,
 ) -> Result<Json<Answer<Paths>>, Problem> {
+    let subject = asked.subject(&state).await?;
     let question = question(asked.question)?;
-    let subject = subject(&state, &asked.range, asked.conditions)?;
     let about = subject.clone();
     let found = run(move || path::paths(&about.view, &about.scope, &question)).await?;
     Ok(Json(subject.answer(found, Engine::Index)))

@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::ReadAccess,
-    insight::{Answer, Asked, Engine, ScopeIn, run, subject},
+    insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
     problem::{CommonProblems, Problem},
     state::AppState,
@@ -61,7 +61,7 @@ async fn retain(
     asked: Asked<RetentionIn>,
 ) -> Result<Json<Answer<Retention>>, Problem> {
     let periods = periods(asked.question.periods)?;
-    let subject = subject(&state, &asked.range, asked.conditions)?;
+    let subject = asked.subject(&state).await?;
     let question = Question {
         interval: match asked.question.interval.unwrap_or_default() {
             CohortInterval::Day => Interval::Day,

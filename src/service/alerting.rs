@@ -4,22 +4,27 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::PgConnection;
 
 use crate::{
     alert::{
         evaluate::{self, Findings, Settings},
+        funnels::Watched,
         notify::Notifier,
         site,
     },
-    analysis::{contrast::Reason, series::Hour},
+    analysis::{contrast::Reason, funnel::FunnelDefinition, series::Hour},
     index::{Index, View},
     ingest::queue::Queue,
     ops::jobs::JobContext,
-    store::deliveries,
+    store::{deliveries, funnels},
 };
 
 /// How long a message waits for a channel that no node has set up any more.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::days(1);
+
+/// Funnels whose steps are watched at most: each step is a subject, and the more subjects, the more each must deviate.
+const FUNNELS_MAX: i64 = 20;
 
 /// What an evaluation needs.
 #[derive(Clone)]
@@ -44,8 +49,10 @@ pub(super) async fn evaluate(context: JobContext, alerting: Alerting) -> anyhow:
         .view()
         .context("the index is filled, but holds nothing")?;
     let settings = alerting.settings.clone();
-    let (findings, reasons) = tokio::task::spawn_blocking(move || examine(&view, hour, &settings)).await?;
     let mut connection = context.pool.acquire().await?;
+    let watched = watched(&mut connection).await?;
+    let (findings, reasons) =
+        tokio::task::spawn_blocking(move || examine(&view, hour, &settings, &watched)).await?;
     let settings = &alerting.settings;
     let summary = evaluate::record(&mut connection, &findings, &reasons, settings, now).await?;
     let abandoned =
@@ -79,14 +86,42 @@ async fn obstacle(alerting: &Alerting, hour_start: DateTime<Utc>) -> Option<&'st
     is_behind.then_some("events of these hours still wait in the queue")
 }
 
+/// Returns the kept funnels that can be watched. One that this release cannot read is passed over with a warning.
+async fn watched(connection: &mut PgConnection) -> anyhow::Result<Vec<Watched>> {
+    let kept = funnels::list_funnels(connection, None, FUNNELS_MAX).await?;
+    let watched = kept.into_iter().filter_map(|record| {
+        let definition: Result<FunnelDefinition, _> = serde_json::from_value(record.definition);
+        match definition.map(|definition| definition.check()) {
+            Ok(Ok(funnel)) => Watched::new(record.id, funnel),
+            _ => {
+                tracing::warn!(funnel = %record.id, "funnel {} is not watched: it cannot be read", record.name);
+                None
+            }
+        }
+    });
+    Ok(watched.collect())
+}
+
 /// Measures everything that is watched, judges it, and finds reasons.
-fn examine(view: &View, hour: Hour, settings: &Settings) -> (Findings, Vec<Vec<Reason>>) {
-    let series = site::series(view, hour);
+fn examine(
+    view: &View,
+    hour: Hour,
+    settings: &Settings,
+    watched: &[Watched],
+) -> (Findings, Vec<Vec<Reason>>) {
+    let mut series = site::series(view, hour);
+    series.extend(watched.iter().flat_map(|funnel| funnel.series(view, hour)));
     let findings = evaluate::examine(&series, hour, settings.zone, &settings.thresholds);
-    let reasons = findings
-        .alarms
-        .iter()
-        .map(|alarm| site::reasons(view, alarm, findings.calendar(alarm)));
+    let reasons = findings.alarms.iter().map(|alarm| {
+        let calendar = findings.calendar(alarm);
+        let mut reasons = site::reasons(view, alarm, calendar);
+        reasons.extend(
+            watched
+                .iter()
+                .flat_map(|funnel| funnel.reasons(view, alarm, calendar)),
+        );
+        reasons
+    });
     let reasons = reasons.collect();
     (findings, reasons)
 }
@@ -153,7 +188,7 @@ mod tests {
     async fn a_shop_where_nobody_buys_any_more_has_an_alert_and_a_message_waits(pool: PgPool) {
         let view = shop();
         let (context, alerting) = world(&pool, Index::of(view.clone()));
-        let (findings, reasons) = examine(&view, NOW, &alerting.settings);
+        let (findings, reasons) = examine(&view, NOW, &alerting.settings, &[]);
         let mut connection = pool.acquire().await.unwrap();
         let summary = evaluate::record(
             &mut connection,

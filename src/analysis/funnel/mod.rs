@@ -9,6 +9,7 @@ pub mod breakdown;
 pub mod count;
 pub mod definition;
 pub mod elsewhere;
+pub mod hourly;
 pub mod matching;
 pub mod people;
 pub mod reasons;
