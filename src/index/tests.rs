@@ -144,7 +144,7 @@ async fn whatever_arrives_in_whatever_order_the_fed_index_is_the_one_made_anew(p
         for (at, batch) in case.batches().iter().enumerate() {
             settler.settle(DIRECT, batch).await.unwrap();
             // Sometimes one look takes in what several commits wrote.
-            if (at + number as usize) % 3 != 0 {
+            if !(at + number as usize).is_multiple_of(3) {
                 feed.follow().await.unwrap();
             }
         }

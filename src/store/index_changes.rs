@@ -53,7 +53,7 @@ pub async fn horizon(connection: &mut PgConnection) -> Result<Horizon, StoreErro
 
 /// Returns the visible entries of transactions that a reader at `after` may not have seen.
 pub async fn read(connection: &mut PgConnection, after: Horizon) -> Result<Vec<Entry>, StoreError> {
-    let rows: Vec<(i64, Vec<Uuid>, Vec<Option<DateTime<Utc>>>)> = sqlx::query_as(
+    let rows: Vec<EntryRow> = sqlx::query_as(
         "SELECT transaction, customer_ids, since FROM index_changes
          WHERE transaction >= $1 ORDER BY transaction",
     )
@@ -61,15 +61,23 @@ pub async fn read(connection: &mut PgConnection, after: Horizon) -> Result<Vec<E
     .fetch_all(connection)
     .await
     .map_err(StoreError::during("store.index_changes.read"))?;
-    let entries = rows.into_iter().map(|(transaction, customers, since)| Entry {
-        transaction,
-        changes: customers
+    let entries = rows.into_iter().map(|row| Entry {
+        transaction: row.transaction,
+        changes: row
+            .customer_ids
             .into_iter()
-            .zip(since)
+            .zip(row.since)
             .map(|(customer_id, since)| Change { customer_id, since })
             .collect(),
     });
     Ok(entries.collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct EntryRow {
+    transaction: i64,
+    customer_ids: Vec<Uuid>,
+    since: Vec<Option<DateTime<Utc>>>,
 }
 
 /// Removes entries recorded longer ago than `kept_seconds`, but keeps the newest of them, emptied: it says how far the log was cut.
@@ -139,7 +147,7 @@ mod tests {
     fn change(number: u128) -> Change {
         Change {
             customer_id: Uuid::from_u128(number),
-            since: (number % 2 == 0).then(|| at(number as i64)),
+            since: number.is_multiple_of(2).then(|| at(number as i64)),
         }
     }
 

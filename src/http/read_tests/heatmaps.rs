@@ -102,7 +102,7 @@ async fn a_segment_narrows_a_heatmap_to_its_people(pool: PgPool) {
     let mut story = Story::default();
     story.visit(1, &[(1, "purchase", "/")]);
     story.visit(2, &[(1, "page_view", "/")]);
-    let world = World::with_index(pool, story.view()).await.as_admin().await;
+    let world = World::with_index(pool, story.view()).await.into_admin().await;
     tell(&world).await;
     for (person, device) in [(1_u128, "d1"), (2, "d2")] {
         world

@@ -82,7 +82,7 @@ impl World {
     }
 
     /// The same, asked with a key that may also administrate.
-    pub(super) async fn as_admin(self) -> Self {
+    pub(super) async fn into_admin(self) -> Self {
         let scopes = [Scope::Read, Scope::Admin];
         let new_key = NewKey::checked(KeyKind::Secret, "admin", &[], &scopes, None).unwrap();
         let mut connection = self.pool.acquire().await.unwrap();

@@ -35,7 +35,7 @@ fn shop() -> View {
 }
 
 async fn world(pool: &PgPool) -> World {
-    let world = World::with_index(pool.clone(), shop()).await.as_admin().await;
+    let world = World::with_index(pool.clone(), shop()).await.into_admin().await;
     for person in 1..=40_u128 {
         let country = if person <= 10 { "AT" } else { "DE" };
         let fields =
