@@ -106,6 +106,16 @@ impl Loader {
         receiver
     }
 
+    /// Loads a whole data set, without a word.
+    #[cfg(test)]
+    pub(super) async fn load_all(&self, options: dataset::DatasetOptions) -> Result<()> {
+        let mut shipments = self.pack(options, 0);
+        while let Some(shipment) = shipments.recv().await {
+            self.settle(&shipment).await?;
+        }
+        Ok(())
+    }
+
     async fn settle(&self, shipment: &Shipment) -> Result<Tally> {
         let settler = Settler {
             // What is written down about identities then carries the time of the visit, not that of the loading.

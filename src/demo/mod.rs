@@ -12,6 +12,8 @@ mod postgres;
 mod redis;
 mod servers;
 mod state;
+#[cfg(test)]
+mod stories_tests;
 
 use std::{io, net::TcpListener, path::PathBuf, pin::pin, sync::Arc};
 
