@@ -11,17 +11,20 @@
 //! device follow from them; customers are computed again; the ledger says what became of each event. Only
 //! then is the entry taken off the stream.
 //!
+//! The transaction also notes whose sessions changed. [`index`], a copy in memory of what questions are about, follows
+//! those notes. [`analysis`] asks it: funnels, paths, attribution, retention, segments. [`customer`] scores people,
+//! [`alert`] holds the last hours against earlier weeks and tells somebody.
+//!
 //! People read the result back through [`http`]. [`rights`] gives a person everything about them, or takes
 //! it away. [`transfer`] brings logs of other systems in and data out. [`ops`] keeps the process running,
 //! [`service`] wires all of it. [`backup`] keeps a second copy of everything and makes it the first again.
 //! [`doctor`] looks at everything from outside, [`demo`] shows it, and [`bench`] measures it.
 //!
 //! The order of the modules below is the way of the data. A module knows what stands below it in
-//! `http → ingest → session, store → event`, never above.
+//! `http → ingest → session, store → event` and `http → alert → analysis → index → store`, never above.
 
 pub mod config;
 
-pub mod customer;
 pub mod event;
 pub mod ingest;
 pub mod session;
@@ -29,6 +32,7 @@ pub mod store;
 
 pub mod alert;
 pub mod analysis;
+pub mod customer;
 pub mod index;
 
 pub mod rights;

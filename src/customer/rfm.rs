@@ -17,6 +17,7 @@ const FIFTHS: usize = 5;
 
 /// The three marks of a buyer, 1 (least) to 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[schema(as = RfmCell)]
 pub(crate) struct Cell {
     /// How lately.
     pub(crate) recency: i16,

@@ -10,7 +10,7 @@ use super::{
     insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
     period::bounded,
-    problem::{CommonProblems, Problem},
+    problem::{CommonProblems, MissingProblem, Problem},
     state::AppState,
 };
 use crate::{
@@ -68,7 +68,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// Credits of a model add up to all conversions, and to all revenue in each currency, exactly.
 #[utoipa::path(get, path = "/api/v1/attribution", tag = "analysis", security(("secret_key" = [])),
     params(AttributionIn, RangeQuery, ScopeIn),
-    responses((status = 200, description = "Credits by value and model.", body = Answer<Attribution>), CommonProblems))]
+    responses((status = 200, description = "Credits by value and model.", body = Answer<Attribution>), CommonProblems, MissingProblem))]
 async fn attribute(
     _: ReadAccess,
     State(state): State<AppState>,

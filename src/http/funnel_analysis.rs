@@ -93,7 +93,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(analyze_saved))
         .routes(routes!(analyze_given))
-        .routes(routes!(list_people))
+        .routes(routes!(list_people_of_funnel))
 }
 
 /// Answer a funnel that is kept
@@ -118,7 +118,7 @@ async fn analyze_saved(
 /// The same as of one that is kept, and nothing is kept.
 #[utoipa::path(post, path = "/api/v1/funnels/analyze", tag = "analysis", security(("secret_key" = [])),
     params(AnalysisIn, RangeQuery, ScopeIn), request_body = FunnelDefinition,
-    responses((status = 200, description = "The answer.", body = Answer<FunnelAnswer>), CommonProblems, BodyProblems))]
+    responses((status = 200, description = "The answer.", body = Answer<FunnelAnswer>), CommonProblems, MissingProblem, BodyProblems))]
 async fn analyze_given(
     _: ReadAccess,
     State(state): State<AppState>,
@@ -189,7 +189,7 @@ async fn view_for(
 #[utoipa::path(get, path = "/api/v1/funnels/{id}/people", tag = "analysis", security(("secret_key" = [])),
     params(("id" = Uuid, Path, description = "Id of the funnel."), PeopleIn, RangeQuery, ScopeIn),
     responses((status = 200, description = "A page of people.", body = Page<FunnelPerson>), CommonProblems, MissingProblem))]
-async fn list_people(
+async fn list_people_of_funnel(
     _: ReadAccess,
     State(state): State<AppState>,
     Path(id): Path<Uuid>,

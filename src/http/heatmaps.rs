@@ -18,7 +18,7 @@ use super::{
     list_query::refuse_unknown_among,
     metrics_overview::ratio,
     period::{Chosen, bounded, choose},
-    problem::{CommonProblems, Problem},
+    problem::{CommonProblems, MissingProblem, Problem},
     segments::people_of_segment,
     snapshot::begin_snapshot,
     state::AppState,
@@ -158,7 +158,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// views: the deepest place each of them told.
 #[utoipa::path(get, path = "/api/v1/heatmaps", tag = "analysis", security(("secret_key" = [])),
     params(HeatmapIn, RangeQuery),
-    responses((status = 200, description = "The heatmap.", body = Answer<HeatmapOut>), CommonProblems))]
+    responses((status = 200, description = "The heatmap.", body = Answer<HeatmapOut>), CommonProblems, MissingProblem))]
 async fn heatmap(
     _: ReadAccess,
     State(state): State<AppState>,

@@ -57,9 +57,19 @@ const LISTENERS_MAX: usize = 100;
 /// Seconds a caller is told to wait when there are too many.
 const RETRY_SECONDS: u64 = 30;
 
+/// One server-sent event, as its lines are read.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents what the stream holds")]
+pub(super) struct LiveMessage {
+    /// Always `live`.
+    event: String,
+    /// The JSON of a `LiveOut`.
+    data: String,
+}
+
 /// What is happening now.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
-struct LiveOut {
+pub(super) struct LiveOut {
     /// The moment all figures are of.
     at: DateTime<Utc>,
     /// People with an event in the last five minutes.
@@ -175,8 +185,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// Server-sent events of the type `live`, one every three seconds, each with the whole picture as JSON. Lines that
 /// begin with a colon only keep the connection open. The stream ends when the service stops: connect again.
 #[utoipa::path(get, path = "/api/v1/live", tag = "analysis", security(("secret_key" = [])),
-    responses((status = 200, description = "The stream; `data` of each event is as described.",
-               body = LiveOut, content_type = "text/event-stream"),
+    responses((status = 200, description = "The stream.", body = LiveMessage, content_type = "text/event-stream"),
               CommonProblems))]
 async fn live(_: ReadAccess, State(state): State<AppState>) -> Result<impl IntoResponse, Problem> {
     let receiver = state.live.listen(&state.pool, &state.clock).ok_or_else(|| {

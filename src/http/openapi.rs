@@ -7,7 +7,7 @@ use utoipa::{
     openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme},
 };
 
-use super::{problem, state::AppState};
+use super::{live, problem, state::AppState};
 use crate::analysis::segment::rule;
 
 #[derive(OpenApi)]
@@ -31,7 +31,7 @@ use crate::analysis::segment::rule;
     ),
     // A rule may hold rules, and of what refers to itself the derivation gathers no parts.
     components(schemas(
-        problem::ProblemDocument,
+        problem::ProblemDocument, live::LiveOut,
         rule::TextRule,
         rule::NumberRule,
         rule::RevenueRule,

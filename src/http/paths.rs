@@ -10,7 +10,7 @@ use super::{
     insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
     period::bounded,
-    problem::{CommonProblems, Problem},
+    problem::{CommonProblems, MissingProblem, Problem},
     state::AppState,
 };
 use crate::analysis::path::{
@@ -71,7 +71,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// leaves it through links; paths longer than `depth` are counted in `goes_on` of the last level.
 #[utoipa::path(get, path = "/api/v1/paths", tag = "analysis", security(("secret_key" = [])),
     params(PathsIn, RangeQuery, ScopeIn),
-    responses((status = 200, description = "The diagram.", body = Answer<Paths>), CommonProblems))]
+    responses((status = 200, description = "The diagram.", body = Answer<Paths>), CommonProblems, MissingProblem))]
 async fn paths(
     _: ReadAccess,
     State(state): State<AppState>,

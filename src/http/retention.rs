@@ -9,7 +9,7 @@ use super::{
     auth::ReadAccess,
     insight::{Answer, Asked, Engine, ScopeIn, run},
     list::RangeQuery,
-    problem::{CommonProblems, Problem},
+    problem::{CommonProblems, MissingProblem, Problem},
     state::AppState,
 };
 use crate::analysis::{
@@ -54,7 +54,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 /// period, `returned_or_later` who came in it or after it.
 #[utoipa::path(get, path = "/api/v1/retention", tag = "analysis", security(("secret_key" = [])),
     params(RetentionIn, RangeQuery, ScopeIn),
-    responses((status = 200, description = "Cohorts with their periods.", body = Answer<Retention>), CommonProblems))]
+    responses((status = 200, description = "Cohorts with their periods.", body = Answer<Retention>), CommonProblems, MissingProblem))]
 async fn retain(
     _: ReadAccess,
     State(state): State<AppState>,

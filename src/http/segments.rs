@@ -104,7 +104,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_segments, create_segment))
         .routes(routes!(preview_segment))
         .routes(routes!(show_segment, replace_segment, delete_segment))
-        .routes(routes!(list_people))
+        .routes(routes!(list_people_of_segment))
         .routes(routes!(list_sizes))
 }
 
@@ -251,7 +251,7 @@ async fn delete_segment(
     params(("id" = Uuid, Path, description = "Id of the segment."), PageQuery),
     responses((status = 200, description = "A page of customers.", body = Page<CustomerRecord>),
               CommonProblems, MissingProblem))]
-async fn list_people(
+async fn list_people_of_segment(
     _: ReadAccess,
     State(state): State<AppState>,
     Path(id): Path<Uuid>,

@@ -108,6 +108,7 @@ pub struct WorstStep {
 
 /// The same funnel in the period of equal length just before.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = FunnelComparison)]
 pub struct Comparison {
     pub previous: FunnelOut,
     /// Conversion rate now less that before, in percentage points; absent below 30 people in either.

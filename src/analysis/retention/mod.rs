@@ -73,6 +73,7 @@ pub enum RetentionError {
 
 /// One period of a cohort.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
+#[schema(as = RetentionPeriod)]
 pub struct Cell {
     /// Days, weeks or months after that of the cohort.
     pub period: usize,
