@@ -8,4 +8,6 @@
 //! is about.
 
 pub mod dimension;
+pub mod funnel;
 pub mod scope;
+pub mod statistics;

@@ -10,6 +10,7 @@ pub mod devices;
 pub mod dump;
 pub mod erasure;
 pub mod error;
+pub mod event_conditions;
 pub mod events;
 pub(crate) mod events_read;
 pub mod export;
