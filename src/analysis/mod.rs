@@ -5,9 +5,14 @@
 //! answer is written is none of its business.
 //!
 //! [`dimension`] names what sessions can be told apart by, [`scope`] says which time, people and sessions a question
-//! is about.
+//! is about, [`counted`] which sessions that makes, and [`calendar`] cuts time into the days, weeks and months of a time zone.
 
+pub mod attribution;
+pub mod calendar;
+pub mod counted;
 pub mod dimension;
 pub mod funnel;
+pub mod path;
+pub mod retention;
 pub mod scope;
 pub mod statistics;

@@ -7,7 +7,7 @@ mod range;
 pub use cursor::{decode_cursor, encode_cursor};
 pub(crate) use format::disarm;
 pub use format::{Format, OutputFormat, stream_rows};
-pub use range::{DayEdge, RangeQuery, TimeRange, day_start, parse_time, parse_zone};
+pub use range::{DayEdge, RangeQuery, TimeRange, parse_time, parse_zone};
 
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned, de::Error};
 use utoipa::{IntoParams, ToSchema};

@@ -9,7 +9,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::ReadAccess,
-    calendar,
     extract::Query,
     list::RangeQuery,
     period::{bounded, choose},
@@ -17,7 +16,10 @@ use super::{
     snapshot::begin_snapshot,
     state::AppState,
 };
-use crate::store::metrics_read::{self, Period, RankRecord, Ranking, RevenueRecord, Totals};
+use crate::{
+    analysis::calendar,
+    store::metrics_read::{self, Period, RankRecord, Ranking, RevenueRecord, Totals},
+};
 
 /// Below this many people no percentage is claimed.
 pub(super) const PEOPLE_MIN: i64 = 30;

@@ -5,7 +5,6 @@
 pub mod address;
 mod assets;
 pub mod auth;
-mod calendar;
 pub mod cors;
 mod customers;
 mod event_in;

@@ -3,13 +3,11 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{
-    calendar::{self, Interval},
-    list::RangeQuery,
-    problem::Problem,
-    state::AppState,
+use super::{list::RangeQuery, problem::Problem, state::AppState};
+use crate::{
+    analysis::calendar::{self, Interval},
+    store::metrics_read::Period,
 };
-use crate::store::metrics_read::Period;
 
 /// What a report is about.
 #[derive(Clone, Copy, Debug)]

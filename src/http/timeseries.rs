@@ -15,7 +15,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     auth::ReadAccess,
-    calendar::{self, Bucket, Interval},
     extract::Query,
     list::RangeQuery,
     metrics_overview::ratio,
@@ -24,7 +23,10 @@ use super::{
     snapshot::begin_snapshot,
     state::AppState,
 };
-use crate::store::metrics_read::{self, Cell, Dimension, Measure, Period};
+use crate::{
+    analysis::calendar::{self, Bucket, Interval},
+    store::metrics_read::{self, Cell, Dimension, Measure, Period},
+};
 
 /// A year of hours, and a little.
 pub(super) const BUCKETS_MAX: usize = 10_000;

@@ -1,11 +1,11 @@
 //! Time ranges of reports, in the days of a time zone.
 
-use chrono::{DateTime, Datelike, LocalResult, NaiveDate, NaiveTime, TimeDelta, TimeZone, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, Utc};
 use chrono_tz::Tz;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::http::Problem;
+use crate::{analysis::calendar::day_start, http::Problem};
 
 /// Length of a range whose begin is not said.
 const DAYS_DEFAULT: i64 = 30;
@@ -104,25 +104,6 @@ pub fn parse_time(parameter: &str, text: &str, tz: Tz, edge: DayEdge) -> Result<
         })
 }
 
-/// Returns when a day begins in the zone: its first moment that exists.
-///
-/// Midnight happens twice where clocks go back over it (the earlier one counts) and not at all where they
-/// go forward over it; one day was even left out as a whole (Samoa, 2011-12-30), and begins with the next.
-/// `None` only at the ends of the calendar.
-pub fn day_start(date: NaiveDate, tz: Tz) -> Option<DateTime<Utc>> {
-    let midnight = date.and_time(NaiveTime::MIN);
-    // No zone ever jumped by more than a day.
-    (0..=25 * 60)
-        .find_map(|minutes| {
-            let local = midnight.checked_add_signed(TimeDelta::minutes(minutes))?;
-            match tz.from_local_datetime(&local) {
-                LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time),
-                LocalResult::None => None,
-            }
-        })
-        .map(|time| time.to_utc())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -161,39 +142,6 @@ mod tests {
             let range = resolve(day, day, "Europe/Vienna").unwrap();
             assert_eq!(range.to - range.from, TimeDelta::hours(hours), "{day}");
         }
-    }
-
-    #[test]
-    fn a_day_without_midnight_begins_when_its_first_hour_does() {
-        let date = NaiveDate::from_ymd_opt(2024, 3, 31).unwrap();
-        assert_eq!(
-            day_start(date, Tz::Asia__Beirut).unwrap(),
-            utc("2024-03-30T22:00:00Z")
-        );
-        let date = NaiveDate::from_ymd_opt(2018, 11, 4).unwrap();
-        assert_eq!(
-            day_start(date, Tz::America__Sao_Paulo).unwrap(),
-            utc("2018-11-04T03:00:00Z")
-        );
-    }
-
-    #[test]
-    fn a_midnight_that_happens_twice_is_the_first_one() {
-        let date = NaiveDate::from_ymd_opt(2024, 11, 3).unwrap();
-        assert_eq!(
-            day_start(date, Tz::America__Havana).unwrap(),
-            utc("2024-11-03T04:00:00Z")
-        );
-    }
-
-    #[test]
-    fn a_day_that_was_left_out_begins_with_the_next() {
-        let left_out = NaiveDate::from_ymd_opt(2011, 12, 30).unwrap();
-        let next = NaiveDate::from_ymd_opt(2011, 12, 31).unwrap();
-        assert_eq!(
-            day_start(left_out, Tz::Pacific__Apia),
-            day_start(next, Tz::Pacific__Apia)
-        );
     }
 
     #[test]

@@ -1,16 +1,17 @@
-//! The site's calendar: days, weeks and months of an IANA time zone as instants. Pure.
+//! The calendar: days, weeks and months of an IANA time zone as instants. Pure.
 //!
 //! A day lasts from one local midnight to the next, so it has 23 or 25 hours where the clock changes. Weeks
 //! start on Monday.
 
-use chrono::{DateTime, Datelike, Days, Months, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
+use chrono::{
+    DateTime, Datelike, Days, LocalResult, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset, TimeDelta,
+    TimeZone, Utc,
+};
 use chrono_tz::Tz;
-
-use super::list::day_start;
 
 /// How long one bucket of a report is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interval {
+pub enum Interval {
     Hour,
     Day,
     Week,
@@ -19,16 +20,16 @@ pub(crate) enum Interval {
 
 /// One stretch of the calendar: `start` inclusive, `end` exclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Bucket {
-    pub(crate) start: DateTime<Utc>,
-    pub(crate) end: DateTime<Utc>,
+pub struct Bucket {
+    pub start: DateTime<Utc>,
+    pub end: DateTime<Utc>,
 }
 
 /// Returns the buckets that `from..to` touches, in order and without a hole between them.
 ///
 /// The first one starts at or before `from`, the last one ends at or after `to`. `None` when there would be
 /// more than `buckets_max` of them, or when the range leaves the years a calendar can express.
-pub(crate) fn buckets(
+pub fn buckets(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
     interval: Interval,
@@ -49,7 +50,7 @@ pub(crate) fn buckets(
 }
 
 /// Returns the start of the bucket that holds `instant`.
-pub(crate) fn floor(instant: DateTime<Utc>, interval: Interval, zone: Tz) -> Option<DateTime<Utc>> {
+pub fn floor(instant: DateTime<Utc>, interval: Interval, zone: Tz) -> Option<DateTime<Utc>> {
     let local = local(instant, zone)?;
     let day = local.date();
     match interval {
@@ -66,11 +67,7 @@ pub(crate) fn floor(instant: DateTime<Utc>, interval: Interval, zone: Tz) -> Opt
 /// Returns the range of the same length right before `from..to`.
 ///
 /// A range of whole local days is moved by days, so that it stays one across a change of the clock.
-pub(crate) fn previous(
-    from: DateTime<Utc>,
-    to: DateTime<Utc>,
-    zone: Tz,
-) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+pub fn previous(from: DateTime<Utc>, to: DateTime<Utc>, zone: Tz) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
     let first_day = local(from, zone)?.date();
     let end_day = local(to, zone)?.date();
     let whole_days = day_start(first_day, zone) == Some(from) && day_start(end_day, zone) == Some(to);
@@ -81,6 +78,25 @@ pub(crate) fn previous(
     };
     // Years before 1 are none that the store knows.
     (start.year() >= 1).then_some((start, from))
+}
+
+/// Returns when a day begins in the zone: its first moment that exists.
+///
+/// Midnight happens twice where clocks go back over it (the earlier one counts) and not at all where they
+/// go forward over it; one day was even left out as a whole (Samoa, 2011-12-30), and begins with the next.
+/// `None` only at the ends of the calendar.
+pub fn day_start(date: NaiveDate, tz: Tz) -> Option<DateTime<Utc>> {
+    let midnight = date.and_time(NaiveTime::MIN);
+    // No zone ever jumped by more than a day.
+    (0..=25 * 60)
+        .find_map(|minutes| {
+            let local = midnight.checked_add_signed(TimeDelta::minutes(minutes))?;
+            match tz.from_local_datetime(&local) {
+                LocalResult::Single(time) | LocalResult::Ambiguous(time, _) => Some(time),
+                LocalResult::None => None,
+            }
+        })
+        .map(|time| time.to_utc())
 }
 
 /// Returns the start of the bucket after the one that starts at `start`.
@@ -231,6 +247,39 @@ mod tests {
         let found = days("2018-11-04T02:00:00Z", "2018-11-04T04:00:00Z", America::Sao_Paulo);
         assert_eq!(found[1].start, at("2018-11-04T03:00:00Z"));
         assert_eq!(hours(&found), [24, 23]);
+    }
+
+    #[test]
+    fn a_day_without_midnight_begins_when_its_first_hour_does() {
+        let date = NaiveDate::from_ymd_opt(2024, 3, 31).unwrap();
+        assert_eq!(
+            day_start(date, Tz::Asia__Beirut).unwrap(),
+            at("2024-03-30T22:00:00Z")
+        );
+        let date = NaiveDate::from_ymd_opt(2018, 11, 4).unwrap();
+        assert_eq!(
+            day_start(date, Tz::America__Sao_Paulo).unwrap(),
+            at("2018-11-04T03:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_midnight_that_happens_twice_is_the_first_one() {
+        let date = NaiveDate::from_ymd_opt(2024, 11, 3).unwrap();
+        assert_eq!(
+            day_start(date, Tz::America__Havana).unwrap(),
+            at("2024-11-03T04:00:00Z")
+        );
+    }
+
+    #[test]
+    fn a_day_that_was_left_out_begins_with_the_next() {
+        let left_out = NaiveDate::from_ymd_opt(2011, 12, 30).unwrap();
+        let next = NaiveDate::from_ymd_opt(2011, 12, 31).unwrap();
+        assert_eq!(
+            day_start(left_out, Tz::Pacific__Apia),
+            day_start(next, Tz::Pacific__Apia)
+        );
     }
 
     #[test]
