@@ -70,10 +70,11 @@ fn measure(events: u64, arguments: &Arguments) -> anyhow::Result<()> {
         name,
         median_ms,
         p95_ms,
+        cpu_ms,
         ..
     } in &figures
     {
-        println!("  {name:24} median {median_ms:8.2} ms   p95 {p95_ms:8.2} ms");
+        println!("  {name:24} median {median_ms:8.2} ms   p95 {p95_ms:8.2} ms   processor {cpu_ms:8.2} ms");
     }
     let report = json!({
         "events": size.events,

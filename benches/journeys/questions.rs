@@ -26,6 +26,8 @@ pub struct Figure {
     pub name: &'static str,
     pub median_ms: f64,
     pub p95_ms: f64,
+    /// Processor time of all threads, on average: what the answer costs, however busy the machine is with other work.
+    pub cpu_ms: f64,
     pub runs: usize,
 }
 
@@ -109,6 +111,7 @@ pub fn measure(view: &View, runs: usize) -> (Vec<Figure>, Answers) {
 
 fn figure(name: &'static str, runs: usize, ask: &dyn Fn()) -> Figure {
     ask();
+    let processor = processor_ms();
     let mut times: Vec<f64> = (0..runs)
         .map(|_| {
             let started = Instant::now();
@@ -116,12 +119,27 @@ fn figure(name: &'static str, runs: usize, ask: &dyn Fn()) -> Figure {
             started.elapsed().as_secs_f64() * 1000.0
         })
         .collect();
+    let cpu_ms = (processor_ms() - processor) / runs as f64;
     times.sort_by(f64::total_cmp);
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize];
     Figure {
         name,
         median_ms: at(0.5),
         p95_ms: at(0.95),
+        cpu_ms,
         runs,
     }
+}
+
+/// Returns the processor time of all threads so far, 0 where the system does not tell.
+fn processor_ms() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e6
 }
