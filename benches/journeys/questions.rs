@@ -65,6 +65,12 @@ pub fn measure(view: &View, runs: usize) -> (Vec<Figure>, Answers) {
 
     let plain = || funnel::analyze(view, &funnel, &scope, Options::default());
     time("funnel", &|| drop(black_box(plain())));
+    {
+        use customer_journey::analysis::funnel::{Plan, walk::{Walker, Seen}};
+        let plan = Plan::new(&funnel, &scope, &view.names());
+        time("X masks", &|| { black_box(view.fold(|| 0u64, |sum, person| { let e = person.events(); for at in 0..e.len() { *sum += u64::from(plan.mask(e, at)); } }, |a, b| *a += b)); });
+        time("X walker", &|| { black_box(view.fold(|| (0u64, Walker::new(&plan)), |(sum, w), person| w.walk(person, |seen| if let Seen::Counted(a) = seen { *sum += u64::from(a.chain.reached) }), |a, b| a.0 += b.0).0); });
+    }
     let rich = Options {
         breakdown: Some(Dimension::DeviceType),
         reasons: true,

@@ -33,6 +33,9 @@ use uuid::Uuid;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Longer than the allocator waits before it returns memory to the system.
+const SETTLING: Duration = Duration::from_secs(1);
+
 #[derive(Parser)]
 struct Arguments {
     /// Events of the site, one measurement for each size
@@ -55,6 +58,8 @@ struct Arguments {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Start {
     seconds: f64,
+    /// Processor time of this process; the rest is the store's, or waiting.
+    cpu_seconds: f64,
     people: usize,
     sessions: usize,
     events: usize,
@@ -63,6 +68,8 @@ struct Start {
     /// Resident memory that came with it, and the most there was on the way.
     resident_bytes: u64,
     peak_bytes: u64,
+    /// Resident memory once the allocator has had time to give back what it does not need.
+    settled_bytes: u64,
     /// To write the snapshot, when there was something to write.
     save_seconds: f64,
 }
@@ -111,21 +118,26 @@ async fn open(url: &str, file: &Path) -> anyhow::Result<Start> {
     let started = Instant::now();
     let feed = Feed::open(index.clone(), pool, Clock::system(), settings).await?;
     let seconds = started.elapsed().as_secs_f64();
+    let cpu_seconds = processor_seconds();
     let status = index.status();
     let (resident_bytes, peak_bytes) = (memory("VmRSS:") - before, memory("VmHWM:") - before);
     let started = Instant::now();
     let stop = CancellationToken::new();
     stop.cancel();
     feed.run(Arc::new(Notify::new()), stop).await;
+    let save_seconds = started.elapsed().as_secs_f64();
+    tokio::time::sleep(SETTLING).await;
     Ok(Start {
         seconds,
+        cpu_seconds,
         people: status.size.people,
         sessions: status.size.sessions,
         events: status.size.events,
         bytes: status.bytes,
         resident_bytes,
         peak_bytes,
-        save_seconds: started.elapsed().as_secs_f64(),
+        settled_bytes: memory("VmRSS:") - before,
+        save_seconds,
     })
 }
 
@@ -146,13 +158,16 @@ fn measure(url: &str, runs: usize) -> anyhow::Result<()> {
         let start = &starts[starts.len() / 2];
         let each = |bytes: u64| bytes as f64 / start.events as f64;
         println!(
-            "{name}: {} events of {} people in {:.2} s; {:.1} bytes an event, {:.1} resident, {:.1} at most",
+            "{name}: {} events of {} people in {:.2} s, {:.2} s of them own processor time; {:.1} bytes an event, {:.1} \
+             resident, {:.1} at most, {:.1} after a while",
             start.events,
             start.people,
             start.seconds,
+            start.cpu_seconds,
             each(start.bytes as u64),
             each(start.resident_bytes),
             each(start.peak_bytes),
+            each(start.settled_bytes),
         );
         if name == "from the store" {
             println!(
@@ -184,6 +199,16 @@ fn memory(name: &str) -> u64 {
     let line = status.lines().find(|line| line.starts_with(name));
     let kibibytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
     kibibytes.unwrap_or(0) * 1024
+}
+
+/// Returns the processor time of all threads so far, 0 where the system does not tell.
+fn processor_seconds() -> f64 {
+    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let nanoseconds = threads.filter_map(|thread| {
+        let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        told.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e9
 }
 
 /// A filled database that lives as long as the measurement.
