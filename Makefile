@@ -1,11 +1,14 @@
 # `make` alone lists the targets. What they do is in scripts/, so that it can be read and checked as a script.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-reset test test-timescaledb-apache format lint check bench fuzz deny
+.PHONY: help demo demo-reset test test-timescaledb-apache format lint check bench bench-analysis fuzz deny
 
 # Seconds a fuzz target runs: make fuzz FUZZ_SECONDS=600
 FUZZ_SECONDS ?= 60
 FUZZ_TARGET ?= ingest_body
+
+# Sizes of the synthetic sites: make bench-analysis EVENTS=50000000
+EVENTS ?= 1000000,9000000
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-24s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +36,9 @@ check: ## Compile everything without running it
 
 bench: ## Measure ingest and reads on this machine
 	@exec scripts/bench.sh
+
+bench-analysis: ## Measure the analyses beside ClickHouse and DuckDB, and starts of the index: EVENTS=1000000,9000000
+	@exec scripts/bench-analysis.sh --events $(EVENTS)
 
 # Without the address sanitizer, which finds little in safe Rust and makes everything slower. What a run learns goes to
 # state/fuzz; the committed seeds stay as they are, and `make test` runs them, too.
