@@ -35,8 +35,9 @@ engines() {
   if [ ! -x "$venv/bin/python" ] || ! "$venv/bin/python" -c 'import chdb, duckdb, numpy, pyarrow' 2>/dev/null; then
     have python3 || fail "python3 is missing; it runs ClickHouse and DuckDB from their packages."
     mkdir -p "$STATE_DIR"
-    python3 -m venv "$venv" && "$venv/bin/pip" install --quiet chdb duckdb numpy pyarrow \
-      || fail "chdb and duckdb cannot be installed from the package index."
+    if ! python3 -m venv "$venv" || ! "$venv/bin/pip" install --quiet chdb duckdb numpy pyarrow; then
+      fail "chdb and duckdb cannot be installed from the package index."
+    fi
   fi
   "$venv/bin/python" benches/engines.py "$@"
 }

@@ -99,7 +99,7 @@ impl Dice {
 
     /// Returns a number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
-        (u128::from(self.roll()) * u128::from(end) >> u64::BITS) as u64
+        ((u128::from(self.roll()) * u128::from(end)) >> u64::BITS) as u64
     }
 
     fn percent(&mut self, chance: u64) -> bool {

@@ -203,7 +203,10 @@ fn memory(name: &str) -> u64 {
 
 /// Returns the processor time of all threads so far, 0 where the system does not tell.
 fn processor_seconds() -> f64 {
-    let threads = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let nanoseconds = threads.filter_map(|thread| {
         let told = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
         told.split_whitespace().next()?.parse::<u64>().ok()
