@@ -66,8 +66,9 @@ in
         lib.mapAttrs' (name: path: lib.nameValuePair credentialNames.${name} path) given
         // lib.genAttrs (map (name: credentialNames.${name}) made) (name: "${madeDirectory}/${name}");
 
-      # At rest; while it is filled, the index takes up to as much again and a half, which must fit below the unit's limits.
-      settings.index.memory_mb = lib.mkDefault (highMB / 3);
+      # At rest; while it is filled from the store, the index takes up to five times as much, which must fit below the
+      # unit's limits. A fifth of 1 GB holds 12 million events.
+      settings.index.memory_mb = lib.mkDefault (highMB / 5);
 
       derivedSettings = lib.mkMerge [
         (lib.mkIf (cfg.domain != "") (derived "domain" { "server.public_url" = "https://${cfg.domain}"; }))
